@@ -1,0 +1,96 @@
+"""The command line: the only module that prints or exits.
+
+`VERBS` is the one visible table from verb to module; a module is imported when its verb is
+used. A `BenchError` becomes one line on standard error and its exit code; every other
+exception is a defect and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from bench import __version__
+from bench.errors import BenchError
+
+#: verb -> (module, what it does)
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("bench.verbs.run", "train and score models under one budget, then print the board"),
+    "plan": ("bench.verbs.plan", "show what would run; nothing runs"),
+    "list": ("bench.verbs.list", "models, datasets or runs"),
+    "check": ("bench.verbs.check", "specs, data and records: every mistake, with its remedy"),
+    "show": ("bench.verbs.show", "one run: record, curve, answers side by side"),
+    "report": ("bench.verbs.report", "the board as markdown, HTML, chart or data"),
+    "compare": ("bench.verbs.compare", "what changed between two sets of records, and is it real"),
+    "baseline": ("bench.verbs.baseline", "save a set of records under a name"),
+    "gate": ("bench.verbs.gate", "exit 1 on a regression against a baseline"),
+    "history": ("bench.verbs.history", "one model's values over versions, with change points"),
+    "explain": ("bench.verbs.explain", "which stage moved: training, decoding or scoring"),
+    "matrix": ("bench.verbs.matrix", "one plan under several package versions"),
+    "bisect": ("bench.verbs.bisect", "the release of a package that changed the numbers"),
+    "data": ("bench.verbs.data", "look at a prepared data set"),
+    "twins": ("bench.verbs.twins", "build or verify the miniature models"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of the `bench` command."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    parser = _parser(verb)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help()
+        return 0
+    try:
+        outcome = import_module(VERBS[args.verb][0]).execute(args)
+    except BenchError as error:
+        _complain(error, as_json=args.json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("bench: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away; Python would complain once more at exit
+        return 0
+    if args.json:
+        print(json.dumps(outcome.data, indent=1, ensure_ascii=False, default=str))
+    elif outcome.text:
+        print(outcome.text)
+    return int(outcome.exit_code)
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """The parser; only the verb that is asked for is imported and configured."""
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Fine-tuning benchmarks whose numbers can be trusted.",
+        epilog="Start with: bench run --models all",
+    )
+    parser.add_argument("--version", action="version", version=f"bench {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
+    for name, (module, purpose) in VERBS.items():
+        sub = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        sub.add_argument("--json", action="store_true", help="print JSON")
+        if name == verb:
+            import_module(module).configure(sub)
+    return parser
+
+
+def _complain(error: BenchError, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+    for line in str(error).splitlines():
+        print(f"bench: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

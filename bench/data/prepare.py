@@ -1,0 +1,237 @@
+"""Rows become a split, deduplicated, leak-checked set of examples, with counts of all that went.
+
+Decisions that this module owns:
+
+- The split is by hash of the question's group, so paraphrases never straddle it, adding rows
+  moves no old row, and no seed is involved.
+- The test part never depends on the training part: where the two share a near duplicate, the
+  training example goes. So two runs with other training data are scored on the same questions.
+- A near duplicate is a pair whose question and context share 80% of their word pairs
+  (Jaccard), or whose long answers are equal.
+- Prepared sets are cached under the digest of the spec, the source's content and `VERSION`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.data import shape, sources
+from bench.digest import digest
+from bench.errors import DataError
+from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
+
+#: Raise when the same rows would be prepared into other examples.
+VERSION = 1
+NEAR = 0.8
+#: Answers of fewer words than this are equal by chance ("Paris", "Yes").
+LONG_ANSWER = 8
+SMALLEST_TEST = 20
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples by part, and what became of every row that was read."""
+
+    ref: DataRef
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    #: Reason -> rows: "read", "kept", and every reason for dropping.
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one contract trains on and is scored on, in stable order."""
+
+    train: tuple[Example, ...]
+    eval: tuple[Example, ...]
+    counts: dict[str, int]
+
+
+def reference(spec: DatasetSpec) -> DataRef:
+    """Name and digest of a data set, without reading its rows."""
+    described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
+    return DataRef(name=spec.name, digest=digest([VERSION, described, sources.identity(spec)]))
+
+
+def cache_root() -> Path:
+    """Where prepared data is kept: `BENCH_CACHE`, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("BENCH_CACHE") or Path(base) / "bench")
+
+
+def prepare(spec: DatasetSpec) -> Prepared:
+    """A data set's examples, from the cache where they are there. Raises `DataError`."""
+    ref = reference(spec)
+    cached = cache_root() / "data" / f"{ref.name}-{ref.digest[:16]}.json"
+    if cached.is_file():
+        return _load(cached, ref)
+    prepared = _prepare(spec, ref)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    fresh = cached.with_suffix(f".{os.getpid()}.tmp")
+    fresh.write_text(json.dumps({**asdict(prepared), "ref": None}, ensure_ascii=False), encoding="utf-8")
+    fresh.replace(cached)
+    return prepared
+
+
+def select(
+    train: Prepared, evaluation: Prepared, part: Split, limit: int | None, force: bool = False
+) -> Selection:
+    """Training and evaluation examples of a contract, with leaks removed from the training side.
+
+    `limit` keeps the evaluation examples with the smallest hashes: a fixed, seedless subset.
+    Raises `DataError` under `SMALLEST_TEST` evaluation examples, unless forced.
+    """
+    chosen = evaluation.test if part == "test" else evaluation.validation
+    if limit is not None and len(chosen) > limit:
+        keep = {example.id for example in sorted(chosen, key=lambda e: bucket(e.id))[:limit]}
+        chosen = tuple(example for example in chosen if example.id in keep)
+    if len(chosen) < SMALLEST_TEST and not force:
+        raise DataError(
+            f"data set '{evaluation.ref.name}': only {len(chosen)} {part} examples, under {SMALLEST_TEST} "
+            "no difference between models can be seen; raise test_fraction, or pass --force"
+        )
+    candidates = train.train if part == "validation" else train.train + train.validation
+    kept, dropped = list(candidates), {}
+    if train.ref != evaluation.ref:  # within one data set, preparation has removed them
+        kept, dropped = without_leaks(candidates, chosen)
+    if not kept:
+        raise DataError(f"data set '{train.ref.name}': no training example is left after preparation")
+    counts = {"train": len(kept), part: len(chosen), **dropped}
+    return Selection(tuple(kept), chosen, {name: count for name, count in counts.items() if count})
+
+
+def training_order(examples: Sequence[Example], budget: Budget, seed: int) -> list[Example]:
+    """The examples that a budget sees, in order: whole epochs, each shuffled by the seed.
+
+    The same for every model; length is exactly `budget.examples`.
+    """
+    order: list[Example] = []
+    epoch = 0
+    while len(order) < budget.examples:
+        shuffled = list(examples)
+        random.Random(f"{seed}:{epoch}").shuffle(shuffled)
+        order += shuffled
+        epoch += 1
+    return order[: budget.examples]
+
+
+def bucket(group: str) -> float:
+    """Where in [0, 1) a group falls; the test part is the lowest stretch."""
+    return int(hashlib.sha256(f"bench:{group}".encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
+    counts: Counter[str] = Counter()
+    examples: list[Example] = []
+    columns = None
+    source = spec.file or spec.hub or spec.name
+    for row in sources.rows(spec):
+        counts["read"] += 1
+        if columns is None:
+            if spec.shape == "turns":
+                columns = shape.turn_columns(row, source)
+            else:
+                columns = shape.columns_for(row, spec.columns, source)
+        example = shape.to_example(row, spec, columns)
+        if isinstance(example, str):
+            counts[example] += 1
+        else:
+            examples.append(example)
+    examples = _deduplicated(examples, counts)
+    if not examples:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "no rows"
+        raise DataError(f"{source}: no usable example ({reasons})")
+    counts["kept"] = len(examples)
+    parts: dict[str, list[Example]] = {"test": [], "validation": [], "train": []}
+    for example in examples:
+        parts[_part(example, spec)].append(example)
+    train, dropped = without_leaks(parts["train"], parts["test"] + parts["validation"])
+    validation, also = without_leaks(parts["validation"], parts["test"])
+    counts.update(dropped)
+    counts.update(also)
+    counts.update({"train": len(train), "validation": len(validation), "test": len(parts["test"])})
+    return Prepared(ref, tuple(train), tuple(validation), tuple(parts["test"]), dict(counts))
+
+
+def _part(example: Example, spec: DatasetSpec) -> str:
+    place = bucket(example.group)
+    if place < spec.test_fraction:
+        return "test"
+    return "validation" if place < spec.test_fraction + spec.validation_fraction else "train"
+
+
+def _deduplicated(examples: Iterable[Example], counts: Counter[str]) -> list[Example]:
+    seen: set[tuple[str, ...]] = set()
+    ids: Counter[str] = Counter()
+    kept = []
+    for example in examples:
+        key = (shape.fold(example.question), shape.fold(example.context), *map(shape.fold, example.answers))
+        if key in seen:
+            counts["exact duplicate"] += 1
+            continue
+        seen.add(key)
+        ids[example.id] += 1
+        if ids[example.id] > 1:  # an id column that is not unique
+            example = Example(**{**asdict(example), "id": f"{example.id}-{ids[example.id]}"})
+        kept.append(example)
+    return kept
+
+
+def without_leaks(
+    candidates: Sequence[Example], held_out: Sequence[Example]
+) -> tuple[list[Example], dict[str, int]]:
+    """The candidates that are no exact or near duplicate of a held-out example, and the counts."""
+    groups = {example.group for example in held_out}
+    answers = {a for e in held_out for a in map(shape.fold, e.answers) if a.count(" ") >= LONG_ANSWER - 1}
+    pairs = [_word_pairs(example) for example in held_out]
+    frequency = Counter(pair for found in pairs for pair in found)
+    # A pair of sets with Jaccard >= NEAR must share one of the rarest members (prefix filter).
+    index: dict[str, list[int]] = defaultdict(list)
+    for number, found in enumerate(pairs):
+        for pair in _rarest(found, frequency):
+            index[pair].append(number)
+    kept: list[Example] = []
+    dropped: Counter[str] = Counter()
+    for example in candidates:
+        if example.group in groups:
+            dropped["group also in the held-out part"] += 1
+        elif any(shape.fold(answer) in answers for answer in example.answers):
+            dropped["answer also in the held-out part"] += 1
+        elif _is_near(_word_pairs(example), pairs, index):
+            dropped["near duplicate of the held-out part"] += 1
+        else:
+            kept.append(example)
+    return kept, dict(dropped)
+
+
+def _word_pairs(example: Example) -> frozenset[str]:
+    words = shape.fold(f"{example.question} {example.context}").split()
+    return frozenset(f"{a} {b}" for a, b in zip(words, words[1:], strict=False)) or frozenset(words)
+
+
+def _rarest(found: frozenset[str], frequency: Counter[str]) -> list[str]:
+    enough = len(found) - int(NEAR * len(found)) + 1
+    return sorted(found, key=lambda pair: (frequency[pair], pair))[:enough]
+
+
+def _is_near(found: frozenset[str], pairs: list[frozenset[str]], index: dict[str, list[int]]) -> bool:
+    candidates = {number for pair in found for number in index.get(pair, ())}
+    return any(len(found & pairs[n]) >= NEAR * len(found | pairs[n]) for n in candidates)
+
+
+def _load(file: Path, ref: DataRef) -> Prepared:
+    raw = json.loads(file.read_text(encoding="utf-8"))
+    parts = {
+        part: tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in raw[part])
+        for part in ("train", "validation", "test")
+    }
+    return Prepared(ref=ref, counts=raw["counts"], **parts)

@@ -1,0 +1,174 @@
+"""Where rows come from: a file in JSONL, CSV or Parquet, or a data set on the hub.
+
+A source has an identity that is known before its rows are read (the file's digest, or
+repository and commit), so plans and run ids never need the data itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.digest import digest, file_digest
+from bench.errors import DataError, Unreachable
+from bench.spec import DatasetSpec
+
+_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+#: Seed and buffer of the streamed subset of a large hub data set.
+SUBSET_SEED, SUBSET_BUFFER = 3407, 10_000
+
+
+def from_file(spec: DatasetSpec, file: Path) -> DatasetSpec:
+    """The same data set, read from a local copy."""
+    return spec.model_copy(update={"hub": None, "file": str(file.resolve()), "subset": None})
+
+
+def spec_for_file(name: str, file: Path) -> DatasetSpec:
+    """A data set that has no spec: columns by their usual names, three tenths for testing."""
+    return DatasetSpec(name=name, file=str(file.resolve()), test_fraction=0.3)
+
+
+def identity(spec: DatasetSpec) -> str:
+    """A digest of the content: of the file's bytes, or of repository and commit.
+
+    Raises `DataError` for a file that is missing or empty, `Unreachable` where a branch of a
+    hub repository cannot be resolved to a commit.
+    """
+    if spec.file is not None:
+        return file_digest(_existing(spec, Path(spec.file)))
+    commit = spec.revision if _COMMIT.fullmatch(spec.revision) else _resolve(spec)
+    return digest([spec.hub, commit, spec.split, spec.subset, SUBSET_SEED])
+
+
+def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
+    """Every row of a source as a dictionary. Raises `DataError` or `Unreachable`."""
+    if spec.hub is not None:
+        return _hub_rows(spec)
+    file = _existing(spec, Path(str(spec.file)))
+    kind = spec.format or _SUFFIXES.get(file.suffix.lower())
+    if kind == "jsonl":
+        return _jsonl_rows(file, spec.encoding)
+    if kind == "csv":
+        return _csv_rows(file, spec.encoding)
+    if kind == "parquet":
+        return _parquet_rows(file)
+    raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(_SUFFIXES)}")
+
+
+def _existing(spec: DatasetSpec, file: Path) -> Path:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file (data set '{spec.name}'); give one by --data {spec.name}=FILE")
+    if file.stat().st_size == 0:
+        raise DataError(f"{file}: is empty")
+    return file
+
+
+def _lines(file: Path, encoding: str) -> Iterator[str]:
+    """Decoded lines with their ends; a line that cannot be decoded is named."""
+    try:
+        "".encode(encoding)
+    except LookupError:
+        raise DataError(f"{file}: unknown encoding '{encoding}'; try \"utf-8\" or \"cp1252\"") from None
+    with file.open("rb") as handle:
+        if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
+            yield from handle.read().decode(encoding).splitlines(keepends=True)
+            return
+        for number, line in enumerate(handle, start=1):
+            try:
+                yield line.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{file}: line {number} is not {encoding} (byte {error.start + 1}: "
+                    f"0x{line[error.start]:02x}); convert the file, or set encoding = \"cp1252\" "
+                    f"(or the right one) in its spec"
+                ) from None
+
+
+def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    if file.suffix.lower() == ".json":
+        whole = "".join(_lines(file, encoding)).lstrip("\ufeff").strip()
+        if whole.startswith("["):
+            try:
+                items = json.loads(whole)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{file}: line {error.lineno} is not JSON: {error.msg}") from None
+            yield from (_object(file, number, item) for number, item in enumerate(items, start=1))
+            return
+    for number, line in enumerate(_lines(file, encoding), start=1):
+        line = line.lstrip("\ufeff").strip()
+        if not line:
+            continue
+        try:
+            item = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{file}: line {number} is not JSON: {error.msg}") from None
+        yield _object(file, number, item)
+
+
+def _object(file: Path, number: int, item: Any) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise DataError(f"{file}: row {number} is {type(item).__name__}, expected an object with named fields")
+    return item
+
+
+def _csv_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.DictReader(_csv_lines(file, encoding), strict=True)
+    try:
+        for row in reader:
+            yield {name: value for name, value in row.items() if name is not None}
+    except csv.Error as error:
+        raise DataError(f"{file}: line {reader.line_num} is not CSV: {error}") from None
+
+
+def _csv_lines(file: Path, encoding: str) -> Iterator[str]:
+    """Lines without a byte order mark; a stray carriage return inside a cell is a blank."""
+    for number, line in enumerate(_lines(file, encoding)):
+        line = line.replace("\r\n", "\n").replace("\r", " ")
+        yield line.lstrip("\ufeff") if number == 0 else line
+
+
+def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet as parquet  # here: 60 MB that only this format needs
+
+    try:
+        table = parquet.ParquetFile(file)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: is not Parquet: {error}") from None
+    for batch in table.iter_batches():
+        yield from batch.to_pylist()
+
+
+def _hub_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
+    from datasets import load_dataset  # here: slow to import, and most runs read a file
+
+    try:
+        stream = load_dataset(str(spec.hub), revision=spec.revision, split=spec.split, streaming=True)
+        if spec.subset:
+            stream = stream.shuffle(seed=SUBSET_SEED, buffer_size=SUBSET_BUFFER).take(spec.subset)
+        for row in stream:
+            yield dict(row)
+    except Exception as error:  # the hub client raises a dozen unrelated types
+        raise _unreachable(spec, error) from error
+
+
+def _resolve(spec: DatasetSpec) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().dataset_info(str(spec.hub), revision=spec.revision).sha)
+    except Exception as error:
+        raise _unreachable(spec, error) from error
+
+
+def _unreachable(spec: DatasetSpec, error: Exception) -> Unreachable:
+    return Unreachable(
+        f"data set '{spec.name}': {spec.hub}@{spec.revision[:12]} cannot be fetched "
+        f"({type(error).__name__}); check the network, or give a local copy by --data {spec.name}=FILE"
+    )

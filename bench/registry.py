@@ -1,0 +1,193 @@
+"""Name -> spec: the packaged folders first, then the user's own.
+
+A spec is a TOML file whose name is the spec's name. The packaged `models/` and `datasets/`
+stand at the root of a checkout and inside the package in a wheel; a user's own stand in the
+current folder. A user's file may not take a packaged name: a leaderboard row called `gpt2`
+means the same thing on every machine. A path to a folder with a `config.json` is a model too.
+
+All mistakes of a file are reported at once, each with its key and a remedy.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from bench.errors import SpecError, UnknownName, UnsafeRequest
+from bench.spec import CONTRACT_KEYS, NAME, Columns, DatasetSpec, ModelSpec, Recipe
+
+_PACKAGE = Path(__file__).parent
+#: Where the packaged registry lives: inside the package (wheel) or beside it (checkout).
+ROOT = _PACKAGE / "_registry" if (_PACKAGE / "_registry").is_dir() else _PACKAGE.parent
+TWINS = ROOT / "models" / "twins"
+
+Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
+
+
+def models(home: Path | None = None) -> dict[str, ModelSpec]:
+    """Every registered model by name. Raises `SpecError` for the first file with mistakes."""
+    return _registry("models", load_model, home)
+
+
+def datasets(home: Path | None = None) -> dict[str, DatasetSpec]:
+    """Every registered data set by name. Raises `SpecError` for the first file with mistakes."""
+    return _registry("datasets", load_dataset, home)
+
+
+def find_model(name: str, home: Path | None = None) -> ModelSpec:
+    """A model by registered name, or by path to a folder that holds a checkpoint."""
+    if "/" in name or name.startswith("."):
+        folder = Path(name)
+        if (folder / "config.json").is_file():
+            return local_model(folder)
+        raise UnknownName("model", name, models(home))
+    known = models(home)
+    if name not in known:
+        raise UnknownName("model", name, known)
+    return known[name]
+
+
+def find_dataset(name: str, home: Path | None = None) -> DatasetSpec:
+    """A data set by registered name."""
+    known = datasets(home)
+    if name not in known:
+        raise UnknownName("data set", name, known)
+    return known[name]
+
+
+def spec_files(kind: str, home: Path | None = None) -> list[Path]:
+    """The TOML files of `models` or `datasets`, packaged first."""
+    home = home or Path.cwd()
+    folders = [ROOT / kind]
+    if (home / kind).resolve() != folders[0].resolve():
+        folders.append(home / kind)
+    return [file for folder in folders for file in sorted(folder.glob("*.toml"))]
+
+
+def _registry(kind: str, load: Callable[[Path], Spec], home: Path | None) -> dict[str, Spec]:
+    found: dict[str, Spec] = {}
+    for file in spec_files(kind, home):
+        spec = load(file)
+        if spec.name in found:
+            raise SpecError(str(file), [f"'{spec.name}' is already registered; choose another name"])
+        found[spec.name] = spec
+    return found
+
+
+def load_model(file: Path) -> ModelSpec:
+    """The model spec of one file; every mistake of it in one `SpecError`."""
+    raw = _read(file)
+    mistakes: list[str] = []
+    recipe = raw.get("recipe")
+    if isinstance(recipe, dict) and isinstance(recipe.get("mini"), dict):
+        raw["recipe"] = {key: value for key, value in recipe.items() if key != "mini"}
+        raw["recipe_mini"] = recipe["mini"]
+        mistakes += _mistakes(Recipe, recipe["mini"], "recipe.mini.")
+    if isinstance(raw.get("checkpoint"), str) and raw["checkpoint"].startswith((".", "/", "~")):
+        raw["checkpoint"] = _inside(file, raw["checkpoint"], "checkpoint", mistakes)
+    return _validated(ModelSpec, raw, file, mistakes)
+
+
+def load_dataset(file: Path) -> DatasetSpec:
+    """The data set spec of one file; its `file` is taken relative to the spec."""
+    raw = _read(file)
+    mistakes: list[str] = []
+    if isinstance(raw.get("file"), str):
+        raw["file"] = _inside(file, raw["file"], "file", mistakes)
+    return _validated(DatasetSpec, raw, file, mistakes)
+
+
+def local_model(folder: Path) -> ModelSpec:
+    """A spec for a checkpoint on disk: its shape from `config.json`, the default recipe."""
+    config = json.loads((folder / "config.json").read_text())
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    if not weights:
+        raise UnsafeRequest(
+            f"{folder}: no *.safetensors file; pickled weights can run code when loaded, "
+            "convert them with `transformers` (save_pretrained) first"
+        )
+    if "auto_map" in config:
+        raise UnsafeRequest(f"{folder}/config.json: 'auto_map' asks to run code of the checkpoint; refused")
+    name = folder.resolve().name
+    if not NAME.fullmatch(name):
+        raise SpecError(str(folder), [f"folder name '{name}' must match {NAME.pattern}"])
+    return ModelSpec(
+        name=name,
+        checkpoint=str(folder.resolve()),
+        licence="unknown",
+        family=str(config.get("model_type", "unknown")),
+        architecture=str((config.get("architectures") or ["unknown"])[0]),
+        objective="seq2seq" if config.get("is_encoder_decoder") else "causal",
+        parameters=max(1, weights // 2),
+        source="local checkpoint",
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(str(file), [f"cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise SpecError(str(file), [f"is not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(str(file), [f"is not TOML: {error}"]) from None
+
+
+def _inside(file: Path, text: str, key: str, mistakes: list[str]) -> str:
+    target = (file.parent / text).resolve()
+    if not target.is_relative_to(file.parent.resolve()):
+        mistakes.append(f"'{key}': '{text}' leaves the folder of the spec; put the file beside it")
+    return str(target)
+
+
+def _validated(kind: type[Spec], raw: dict[str, Any], file: Path, mistakes: list[str]) -> Spec:
+    raw.setdefault("name", file.stem)
+    if raw["name"] != file.stem:
+        mistakes.append(f"'name': is '{raw['name']}' but the file is called '{file.name}'; make them equal")
+    mistakes = [*_mistakes(kind, raw), *mistakes]
+    if mistakes:
+        raise SpecError(str(file), mistakes)
+    return kind.model_validate(raw)
+
+
+def _mistakes(kind: type[BaseModel], raw: Mapping[str, Any], prefix: str = "") -> list[str]:
+    try:
+        kind.model_validate(raw)
+    except ValidationError as error:
+        return [_in_words(kind, detail, prefix) for detail in error.errors()]
+    return []
+
+
+def _in_words(kind: type[BaseModel], detail: Any, prefix: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    key = prefix + ".".join(path)
+    if detail["type"] == "extra_forbidden":
+        return f"'{key}' {_stranger(path[-1], _fields_beside(kind, path))}"
+    if detail["type"] == "missing":
+        return f"'{key}' is missing; add it"
+    if not path:
+        return str(detail["msg"]).removeprefix("Value error, ")
+    message = str(detail["msg"]).removeprefix("Input should be ")
+    return f"'{key}' should be {message}, is {detail['input']!r}"
+
+
+def _stranger(key: str, known: list[str]) -> str:
+    if key in CONTRACT_KEYS:
+        return f"belongs to the contract, which is equal for all models; move it to {CONTRACT_KEYS[key]}"
+    if key == "trust_remote_code":
+        return "is refused: it would run code from the repository; remove it"
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    return f"is not a key of this file; {hint}"
+
+
+def _fields_beside(kind: type[BaseModel], path: list[str]) -> list[str]:
+    inner = {"recipe": Recipe, "columns": Columns}.get(path[0]) if len(path) > 1 else None
+    return list((inner or kind).model_fields)

@@ -1,0 +1,267 @@
+"""The vocabulary: what a model, a data set, a budget and a contract are.
+
+All specs are frozen and refuse unknown keys, so the diff of two spec files is the whole
+difference between two experiments. A model spec holds a *recipe* (what a model may choose for
+itself: learning rate, method, rank ...) and nothing of the *contract* (what must be equal for
+two rows to be ranked together). A key that belongs to the other side is named as such.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bench.digest import digest
+from bench.errors import BudgetError
+
+Scale = Literal["mini", "full"]
+Objective = Literal["causal", "seq2seq"]
+Method = Literal["full", "lora", "qlora"]
+Split = Literal["test", "validation"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
+
+#: Keys that users put into a recipe although they are everybody's: they live in the contract.
+CONTRACT_KEYS = {
+    "epochs": "--budget",
+    "num_train_epochs": "--budget",
+    "steps": "--budget",
+    "max_steps": "--budget",
+    "examples": "--budget",
+    "batch_size": "--budget (a spec chooses only 'micro_batch')",
+    "effective_batch": "--budget",
+    "seed": "--seeds",
+    "max_length": "--max-length",
+    "max_new_tokens": "--max-new-tokens",
+    "num_beams": "the contract's decoding (greedy for all)",
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question with its reference answers.
+
+    `group` joins paraphrases: they never straddle the split. `category` is the unit or topic
+    by which scores can be broken down.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    context: str = ""
+    group: str = ""
+    category: str = ""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Recipe(_Frozen):
+    """What a model spec may choose for itself."""
+
+    method: Method = "lora"
+    #: Peak learning rate of the schedule.
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    #: Fraction of the optimizer steps that the learning rate rises over.
+    warmup: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    #: An optimizer name of `transformers.TrainingArguments`.
+    optimizer: str = "adamw_torch"
+    max_grad_norm: float = Field(1.0, ge=0)
+    #: Examples per forward pass; must divide the effective batch.
+    micro_batch: int = Field(2, ge=1)
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    #: "all-linear" or names of modules.
+    targets: Literal["all-linear"] | list[str] = "all-linear"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    gradient_checkpointing: bool = False
+
+
+class ModelSpec(_Frozen):
+    """A published checkpoint and the recipe that tunes it: one file `models/NAME.toml`."""
+
+    name: Name
+    #: Repository id on the Hugging Face hub, or a folder beside the spec file.
+    checkpoint: str
+    #: Commit of the repository; a branch is resolved when fetched, and the commit recorded.
+    revision: str = "main"
+    licence: str
+    family: str
+    #: Class name in `transformers`.
+    architecture: str
+    objective: Objective
+    #: Parameters of the published checkpoint, for planning memory and disk.
+    parameters: int = Field(gt=0)
+    #: True where the hub asks to accept a licence first.
+    gated: bool = False
+    #: Folder name under `models/twins/`, or none where the model has no miniature.
+    twin: Name | None = None
+    #: Another prompt template than the contract's; such a row is badged.
+    template: str | None = None
+    recipe: Recipe = Recipe()
+    #: What the twin's recipe changes.
+    recipe_mini: dict[str, Any] = Field(default_factory=dict)
+    #: Why the spec is as it is, and where its recipe comes from.
+    source: str = ""
+
+    def recipe_at(self, scale: Scale) -> Recipe:
+        """The recipe in force at a scale."""
+        if scale == "full":
+            return self.recipe
+        return Recipe.model_validate({**self.recipe.model_dump(), **self.recipe_mini})
+
+
+class Columns(_Frozen):
+    """Which columns of a row hold what; none means: find the usual names."""
+
+    question: str | None = None
+    answer: str | None = None
+    context: str | None = None
+    id: str | None = None
+    group: str | None = None
+    category: str | None = None
+
+
+class DatasetSpec(_Frozen):
+    """Where rows come from and what shape they have: one file `datasets/NAME.toml`."""
+
+    name: Name
+    licence: str = "unknown"
+    attribution: str = ""
+    #: Hub repository with `revision`, or `file`: exactly one of the two.
+    hub: str | None = None
+    revision: str = "main"
+    split: str = "train"
+    file: str | None = None
+    format: Literal["jsonl", "csv", "parquet"] | None = None
+    encoding: str = "utf-8"
+    #: "columns": one question and answer a row. "turns": "### Human: ... ### Assistant: ..." text.
+    shape: Literal["columns", "turns"] = "columns"
+    columns: Columns = Columns()
+    #: Rows to draw from a large hub data set, streamed and seeded.
+    subset: int | None = Field(None, gt=0)
+    test_fraction: float = Field(0.1, gt=0, lt=1)
+    validation_fraction: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DatasetSpec:
+        if (self.hub is None) == (self.file is None):
+            raise ValueError("give exactly one of 'hub' and 'file'")
+        return self
+
+
+class Budget(_Frozen):
+    """How many examples are seen at which effective batch."""
+
+    steps: int = Field(gt=0)
+    effective_batch: int = Field(gt=0)
+
+    @property
+    def examples(self) -> int:
+        return self.steps * self.effective_batch
+
+    def __str__(self) -> str:
+        return f"{self.steps}x{self.effective_batch}"
+
+
+PRESETS = {
+    "smoke": Budget(steps=4, effective_batch=8),
+    "short": Budget(steps=60, effective_batch=8),
+    "long": Budget(steps=600, effective_batch=8),
+}
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
+    if text in PRESETS:
+        return PRESETS[text]
+    if found := re.fullmatch(r"(\d+)x(\d+)", text):
+        steps, batch = int(found[1]), int(found[2])
+    elif found := re.fullmatch(r"examples=(\d+)", text):
+        batch = PRESETS["short"].effective_batch
+        steps, rest = divmod(int(found[1]), batch)
+        if rest:
+            raise BudgetError(
+                f"--budget {text}: not a multiple of the effective batch {batch}; "
+                f"use examples={steps * batch} or STEPSxBATCH"
+            )
+    else:
+        raise BudgetError(
+            f"--budget {text}: expected STEPSxBATCH (60x8), examples=N or one of {', '.join(PRESETS)}"
+        )
+    if steps < 1 or batch < 1:
+        raise BudgetError(f"--budget {text}: steps and batch must be at least 1")
+    return Budget(steps=steps, effective_batch=batch)
+
+
+class Decoding(_Frozen):
+    """Free-running greedy generation, the same for every architecture.
+
+    The batch is part of it because floating-point sums, and so ties between tokens, can depend
+    on how many rows are computed together.
+    """
+
+    strategy: Literal["greedy"] = "greedy"
+    max_new_tokens: int = Field(96, ge=1)
+    batch: int = Field(128, ge=1)
+
+
+class DataRef(_Frozen):
+    """A prepared data set by name and by the digest of all that determines it."""
+
+    name: str
+    digest: str
+
+
+class Contract(_Frozen):
+    """Everything that must be equal for two rows to be ranked together."""
+
+    train: DataRef
+    eval: DataRef
+    eval_split: Split = "test"
+    #: At most so many evaluation examples, chosen by hash; none for all.
+    eval_limit: int | None = Field(250, ge=1)
+    budget: Budget
+    max_length: int = Field(512, ge=16)
+    template: str = "qa"
+    decoding: Decoding = Decoding()
+    scorer: str
+    #: Further `evaluate` metrics by name.
+    metrics: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return digest(self.model_dump(mode="json"))
+
+    def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:
+        """Dotted field -> the two values, for every part in which two contracts differ."""
+        return dict(_differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+
+    def in_words(self) -> str:
+        """One sentence for the reader of a board."""
+        limit = f", at most {self.eval_limit}" if self.eval_limit else ""
+        return (
+            f"Trained on {self.train.name} ({self.train.digest[:8]}) for {self.budget.steps} optimizer "
+            f"steps at effective batch {self.budget.effective_batch} ({self.budget.examples} examples), "
+            f"loss on the answer only, at most {self.max_length} tokens, template '{self.template}'; "
+            f"scored on the {self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) by "
+            f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
+            f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}."
+        )
+
+
+def _differences(prefix: str, left: Any, right: Any) -> list[tuple[str, tuple[Any, Any]]]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        found = []
+        for key in [*left, *(k for k in right if k not in left)]:
+            found += _differences(f"{prefix}.{key}" if prefix else key, left.get(key), right.get(key))
+        return found
+    return [] if left == right else [(prefix, (left, right))]

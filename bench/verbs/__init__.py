@@ -1,0 +1,19 @@
+"""The verbs of the command line, one a module: `configure(parser)` and `execute(args)`.
+
+A verb returns an `Outcome`; it neither prints nor exits (`cli.py` does). Verbs are imported
+only when used, so that `bench --help` stays fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb has to say: text for a reader, data for `--json`, and the exit code."""
+
+    text: str
+    data: Any = None
+    exit_code: int = 0
