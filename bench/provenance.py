@@ -1,0 +1,126 @@
+"""What this machine, this tree and this environment are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from bench import __version__
+from bench.plan import Device
+
+#: Distributions that a record names; those that define a run's identity are in `plan`.
+NAMED = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "accelerate",
+    "trl",
+    "peft",
+    "bitsandbytes",
+    "unsloth",
+    "unsloth_zoo",
+    "datasets",
+    "evaluate",
+    "rouge_score",
+    "nltk",
+    "numpy",
+    "safetensors",
+    "triton",
+    "xformers",
+    "flash-attn",
+)
+
+
+class Tree(NamedTuple):
+    """The state of the git checkout of the current folder."""
+
+    commit: str | None
+    dirty: bool
+
+
+def versions() -> dict[str, str]:
+    """Distribution -> installed version, without importing any of them."""
+    found = {"bench": __version__}
+    for name in NAMED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def tree(folder: Path, ignore: Path | None = None) -> Tree:
+    """Commit and dirtiness of the checkout around `folder`; what lies in `ignore` does not count."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return Tree(None, False)
+    left_out = []
+    if ignore and ignore.resolve().is_relative_to(folder.resolve()):
+        left_out = [f":!{ignore.resolve().relative_to(folder.resolve())}"]
+    status = _git(folder, "status", "--porcelain", "--", ".", *left_out)
+    return Tree(commit, bool(status))
+
+
+def device() -> Device:
+    """Whether a CUDA GPU is there, asked of the driver and not of torch, which is slow to import."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return "cpu"
+    return "cuda" if _gpus() else "cpu"
+
+
+def gpu_count() -> int:
+    """How many CUDA GPUs runs can be spread over."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip()])
+    return len(_gpus())
+
+
+def _gpus() -> list[Path]:
+    return sorted(Path("/proc/driver/nvidia/gpus").glob("*")) or sorted(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def hardware() -> str:
+    """The processor by name and the number of cores."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {cores()} cores"
+
+
+def python() -> str:
+    """The interpreter's version."""
+    return platform.python_version()
+
+
+def command() -> str:
+    """The command line that a user would type to repeat this."""
+    return " ".join(["bench", *(_quoted(word) for word in sys.argv[1:])])
+
+
+def _quoted(word: str) -> str:
+    return f"'{word}'" if any(char in word for char in " *$;&|<>") else word
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

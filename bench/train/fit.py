@@ -1,0 +1,163 @@
+"""Which trainer fits a model, with arguments that are the same for all, and a check of the spending.
+
+`Seq2SeqTrainer` for encoder-decoders, TRL's `SFTTrainer` for causal models (patched by Unsloth
+where that loaded the model). Every default of the two that could differ between versions is
+pinned here. Examples arrive encoded and in the contract's order, so no trainer tokenizes,
+shuffles, packs or truncates anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from bench.encode import IGNORED, Encoded
+from bench.errors import BudgetMismatch, NotFinite
+from bench.plan import Run
+from bench.train.load import Loaded, precision
+from bench.train.meter import Meter, metered
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training left beside the model, which was changed in place."""
+
+    meter: Meter
+    flops: float
+    final_loss: float
+
+
+def fit(
+    run: Run,
+    loaded: Loaded,
+    examples: Sequence[Encoded],
+    folder: Path,
+    report: Callable[[int, int, float], None],
+    checkpoint_every: int = 200,
+    trackers: Sequence[str] = (),
+) -> Fitted:
+    """Train on the examples, once each and in order; resumes from a checkpoint in `folder`.
+
+    Raises `BudgetMismatch` where the spending differs from the contract, `NotFinite` for a
+    loss that is NaN or infinite.
+    """
+    meter = Meter(report)
+    set_seed(run.seed)
+    trainer = _trainer(run, loaded, examples, folder, meter, checkpoint_every, trackers)
+    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    if checkpoint:
+        meter.resume(Path(checkpoint))
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+    check_spending(run, meter, trainer.state.global_step)
+    last = meter.curve[-1]["loss"] if meter.curve else float(result.training_loss)
+    if last != last:
+        raise NotFinite("loss became NaN")
+    return Fitted(meter=meter, flops=float(trainer.state.total_flos), final_loss=last)
+
+
+def check_spending(run: Run, meter: Meter, steps: int) -> None:
+    """Refuse a run that did not see what its contract says."""
+    budget = run.contract.budget
+    spent = {"optimizer steps": (steps, budget.steps), "examples": (meter.examples, budget.examples)}
+    for what, (real, promised) in spent.items():
+        if real != promised:
+            raise BudgetMismatch(f"spent {real} {what} where the budget {budget} says {promised}")
+
+
+def token_mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    """Cross-entropy per supervised token over the whole effective batch.
+
+    For architectures whose forward cannot be told how many tokens the effective batch holds
+    (transformers#34191): without it, micro-batches with few answer tokens would weigh too much.
+    `labels` (rows, length) are already shifted for encoder-decoders and not for causal models.
+    """
+    logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
+    if not _is_encoder_decoder(outputs):
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    total = torch.nn.functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]).float(),
+        labels.reshape(-1).to(logits.device),
+        ignore_index=IGNORED,
+        reduction="sum",
+    )
+    return total / (num_items_in_batch if num_items_in_batch is not None else (labels != IGNORED).sum())
+
+
+def _is_encoder_decoder(outputs: Any) -> bool:
+    return "encoder_last_hidden_state" in outputs
+
+
+def _trainer(
+    run: Run,
+    loaded: Loaded,
+    examples: Sequence[Encoded],
+    folder: Path,
+    meter: Meter,
+    checkpoint_every: int,
+    trackers: Sequence[str],
+) -> Any:
+    recipe, budget = run.recipe, run.contract.budget
+    shared: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": budget.steps,
+        "per_device_train_batch_size": recipe.micro_batch,
+        "gradient_accumulation_steps": run.accumulation,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": round(recipe.warmup * budget.steps),
+        "weight_decay": recipe.weight_decay,
+        "optim": recipe.optimizer,
+        "max_grad_norm": recipe.max_grad_norm,
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "bf16": precision(run) is torch.bfloat16,
+        "fp16": False,
+        "seed": run.seed,
+        "data_seed": run.seed,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": run.device == "cuda",
+        "remove_unused_columns": False,
+        "use_cpu": run.device == "cpu",
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": list(trackers) or "none",
+        "run_name": run.id,
+        "save_strategy": "steps" if budget.steps > checkpoint_every else "no",
+        "save_steps": checkpoint_every,
+        "save_total_limit": 1,
+    }
+    tokenizer = loaded.tokenizer
+    collator = DataCollatorForSeq2Seq(
+        tokenizer,
+        model=loaded.model if run.model.objective == "seq2seq" else None,
+        label_pad_token_id=IGNORED,
+    )
+    parts = {
+        "model": loaded.model,
+        "train_dataset": Dataset.from_list([example.features for example in examples]),
+        "data_collator": collator,
+        "processing_class": tokenizer,
+        "callbacks": [meter],
+    }
+    if run.model.objective == "seq2seq":
+        trainer = metered(Seq2SeqTrainer, meter)(args=Seq2SeqTrainingArguments(**shared), **parts)
+    else:
+        from trl import SFTConfig, SFTTrainer  # after Unsloth, which replaces both when it is imported
+
+        arguments = SFTConfig(
+            **shared,
+            max_length=run.contract.max_length,
+            packing=False,
+            dataset_kwargs={"skip_prepare_dataset": True},
+        )
+        trainer = metered(SFTTrainer, meter)(args=arguments, **parts)
+    if not trainer.model_accepts_loss_kwargs:
+        trainer.compute_loss_func = token_mean_loss
+    return trainer

@@ -1,0 +1,204 @@
+"""A checkpoint becomes a model that can be trained: full precision, 4-bit, or through Unsloth.
+
+Seeds are set before an adapter is initialised, so the same seed gives the same adapter. Only
+safetensors are loaded and no code of a checkpoint is run. A fallback is never silent: it is
+returned with its reason and ends up on the board.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    set_seed,
+)
+
+from bench.errors import Unreachable, UnsafeRequest
+from bench.plan import Run
+from bench.record import Backend
+
+
+@dataclass
+class Loaded:
+    """A model ready for its trainer."""
+
+    model: Any
+    tokenizer: Any
+    backend: Backend
+    #: True where the base is the same model with the adapter off.
+    adapter: bool
+
+
+def load(run: Run, folder: Path | None) -> Loaded:
+    """The run's model with its adapter attached; `folder` is a twin's or a local checkpoint's.
+
+    Raises `Unreachable` for a hub model that is gated or out of reach, `UnsafeRequest` for
+    weights that are not safetensors.
+    """
+    source = str(folder) if folder else run.checkpoint.source
+    try:
+        if run.backend == "unsloth":
+            return _with_unsloth(run, source)
+        return _with_transformers(run, source, revision=None if folder else run.checkpoint.revision)
+    except OSError as error:
+        raise _explained(run, error) from error
+
+
+def precision(run: Run) -> torch.dtype:
+    """bfloat16 where a GPU has it, float32 elsewhere, unless the recipe says which."""
+    if run.recipe.precision == "bf16":
+        return torch.bfloat16
+    if run.recipe.precision == "auto" and run.device == "cuda" and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
+    dtype = precision(run)
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    quantised, fallbacks = None, []
+    if run.recipe.method == "qlora":
+        if run.model.objective == "causal":
+            fallbacks.append(_why_not_unsloth(run))
+        quantised, reason = _four_bit(dtype)
+        if reason:
+            fallbacks.append(reason)
+    # A fully tuned model keeps float32 weights and computes in `dtype`; a frozen base is stored in it.
+    stored = torch.float32 if run.recipe.method == "full" else dtype
+    auto = AutoModelForSeq2SeqLM if run.model.objective == "seq2seq" else AutoModelForCausalLM
+    model = auto.from_pretrained(
+        source,
+        revision=revision,
+        dtype=stored,
+        use_safetensors=True,
+        trust_remote_code=False,
+        quantization_config=quantised,
+        device_map={"": 0} if run.device == "cuda" else {"": "cpu"} if quantised else None,
+    )
+    _set_padding(tokenizer)
+    adapter = run.recipe.method != "full"
+    if adapter:
+        model = _with_adapter(model, run, quantised is not None)
+    name = "transformers"
+    if adapter:
+        name = "bitsandbytes+peft" if quantised else "peft"
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        adapter=adapter,
+        backend=Backend(
+            name=name,
+            reason=f"recipe asks for {run.recipe.method}",
+            fallbacks=tuple(fallbacks),
+            precision=str(dtype).removeprefix("torch."),
+            quantisation="nf4, double" if quantised else None,
+        ),
+    )
+
+
+def _with_adapter(model: Any, run: Run, quantised: bool) -> Any:
+    from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+
+    if quantised:
+        model = prepare_model_for_kbit_training(
+            model, use_gradient_checkpointing=run.recipe.gradient_checkpointing
+        )
+    recipe = run.recipe
+    set_seed(run.seed)
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=recipe.targets,
+        task_type=TaskType.SEQ_2_SEQ_LM if run.model.objective == "seq2seq" else TaskType.CAUSAL_LM,
+    )
+    return get_peft_model(model, config)
+
+
+def _with_unsloth(run: Run, source: str) -> Loaded:
+    from unsloth import FastLanguageModel  # patches TRL and transformers: only ever in its own process
+
+    dtype = precision(run)
+    recipe = run.recipe
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        source,
+        revision=run.checkpoint.revision if run.checkpoint.kind == "hub" else None,
+        max_seq_length=run.contract.max_length,
+        dtype=dtype,
+        load_in_4bit=True,
+        trust_remote_code=False,
+    )
+    _set_padding(tokenizer)
+    set_seed(run.seed)
+    model = FastLanguageModel.get_peft_model(
+        model,
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=recipe.targets,
+        bias="none",
+        use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
+        random_state=run.seed,
+    )
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        adapter=True,
+        backend=Backend(
+            name="unsloth",
+            reason="recipe asks for 4 bit and unsloth is installed",
+            precision=str(dtype).removeprefix("torch."),
+            quantisation="nf4, double",
+        ),
+    )
+
+
+def _set_padding(tokenizer: Any) -> None:
+    """Pad with the end token where there is no pad token; masks, not ids, tell them apart."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token_id = tokenizer.eos_token_id
+    tokenizer.padding_side = "right"  # for training; generation pads by itself
+
+
+def _four_bit(dtype: torch.dtype) -> tuple[BitsAndBytesConfig | None, str | None]:
+    try:
+        import bitsandbytes  # noqa: F401  (the import fails where its native library does not load)
+    except Exception as error:
+        return None, f"no 4-bit weights, unquantised LoRA instead: bitsandbytes does not load ({error})"
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return config, None
+
+
+def _why_not_unsloth(run: Run) -> str:
+    from importlib import metadata
+
+    try:
+        metadata.version("unsloth")
+    except metadata.PackageNotFoundError:
+        return "bitsandbytes 4-bit instead of Unsloth: not installed"
+    return "bitsandbytes 4-bit instead of Unsloth: asked for by --backend transformers"
+
+
+def _explained(run: Run, error: OSError) -> Exception:
+    text = str(error)
+    where = f"model '{run.name}': {run.checkpoint.source}@{run.checkpoint.revision[:12]}"
+    if "safetensors" in text and "does not appear to have" in text:
+        return UnsafeRequest(f"{where} has no safetensors weights; pickled weights are refused")
+    remedy = f"use its twin by --scale mini{'' if run.model.twin else ' (this model has none)'}"
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        return Unreachable(
+            f"{where} is gated; accept its licence on the hub and run `hf auth login`, or {remedy}"
+        )
+    return Unreachable(f"{where} cannot be fetched ({text.splitlines()[0][:120]}); check the network, or {remedy}")
