@@ -11,6 +11,7 @@ one state.
 from __future__ import annotations
 
 import json
+import platform
 import resource
 import sys
 import time
@@ -21,18 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from bench import provenance
+from bench.data.prepare import training_order
 from bench.digest import digest, file_digest
 from bench.encode import encode_all, encode_prompt
-from bench.errors import RunFailed
 from bench.generate import Completion, complete
+from bench.job import PENDING, Job, Selected, read_selection
 from bench.plan import Run
 from bench.record import (
     COMPLETIONS,
     CURVE,
-    LOG,
     SCORES,
     Data,
     Provenance,
@@ -49,26 +49,6 @@ from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
 
 Emit = Callable[[dict[str, Any]], None]
-PENDING = "pending.json"
-
-
-class Job(BaseModel):
-    """All that an attempt is told."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: Run
-    #: A twin's or a local checkpoint's folder on this machine; none for the hub.
-    checkpoint_folder: str | None
-    #: File of the selected examples, as `write_selection` leaves it.
-    selection: str
-    workspace: str
-    threads: int
-    command: str
-    commit: str | None
-    dirty: bool
-    checkpoint_every: int = 200
-    trackers: tuple[str, ...] = ()
 
 
 def execute(job: Job, emit: Emit) -> None:
@@ -81,11 +61,13 @@ def execute(job: Job, emit: Emit) -> None:
     run, folder = job.run, Path(job.workspace)
     clock = Clock(emit)
     with clock.stage("prepare"):
-        train, examples, counts = read_selection(Path(job.selection), run)
+        selection = read_selection(Path(job.selection))
+        examples = selection.evaluation
+        order = training_order(selection.pool, run.contract.budget, run.seed)
     with clock.stage("load"):
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         encoded = encode_all(
-            train["order"], loaded.tokenizer, run.template, run.contract.max_length, run.model.objective
+            order, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective
         )
         prompts = _prompts(run, loaded, examples)
         parameters = _parameters(loaded.model)
@@ -108,7 +90,7 @@ def execute(job: Job, emit: Emit) -> None:
     tuned = _answers("generate tuned", run, loaded, prompts, clock)
     with clock.stage("score"):
         texts = {"tuned": [c.text for c in tuned], "base": [c.text for c in base]}
-        texts |= reference_texts(examples, train["pool"])
+        texts |= reference_texts(examples, selection.pool)
         rouge = Rouge(stemmer=True)
         table = score_texts(rouge, examples, texts)
         further = _further(run.contract.metrics, texts, examples)
@@ -119,7 +101,7 @@ def execute(job: Job, emit: Emit) -> None:
         id=run.id,
         run=run,
         backend=loaded.backend,
-        data=_data(train["order"], examples, counts),
+        data=_data(order, selection),
         spent=_spent(fitted, encoded, clock, parameters, run),
         scores=summarised(table),
         gain=gains(table, [example.group for example in examples]),
@@ -147,38 +129,6 @@ class Clock:
         begin = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-
-
-def write_selection(
-    file: Path, pool: Sequence[Example], evaluation: Sequence[Example], counts: dict[str, Any]
-) -> None:
-    """Leave what a contract selects for the attempts to read."""
-    content = {
-        "pool": [vars(example) for example in pool],
-        "eval": [vars(example) for example in evaluation],
-        **counts,
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".tmp")
-    fresh.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    fresh.replace(file)
-
-
-def read_selection(
-    file: Path, run: Run
-) -> tuple[dict[str, list[Example]], list[Example], dict[str, dict[str, Any]]]:
-    """The training pool and its order under the run's seed, the evaluation examples, the counts."""
-    from bench.data.prepare import training_order
-
-    content = json.loads(file.read_text(encoding="utf-8"))
-
-    def examples(part: str) -> list[Example]:
-        return [Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part]]
-
-    pool = examples("pool")
-    order = training_order(pool, run.contract.budget, run.seed)
-    counts = {name: content[name] for name in ("prepared", "selected")}
-    return {"pool": pool, "order": order}, examples("eval"), counts
 
 
 def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list[int]]:
@@ -291,11 +241,12 @@ def _write_parts(
     return {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
 
 
-def _data(order: Sequence[Example], examples: Sequence[Example], counts: dict[str, Any]) -> Data:
+def _data(order: Sequence[Example], selection: Selected) -> Data:
+    examples = selection.evaluation
     words = [len(example.answers[0].split()) for example in examples]
     return Data(
-        prepared=counts["prepared"],
-        selected={**counts["selected"], "distinct training examples seen": len({e.id for e in order})},
+        prepared=selection.prepared,
+        selected={**selection.selected, "distinct training examples seen": len({e.id for e in order})},
         train_digest=digest([example.id for example in order]),
         eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
         reference_words=sum(words) / len(words),
@@ -340,8 +291,6 @@ def _written(completions: Sequence[Completion], examples: Sequence[Example]) -> 
 
 
 def _provenance(job: Job, started: datetime) -> Provenance:
-    import platform
-
     return Provenance(
         versions=provenance.versions(),
         commit=job.commit,
@@ -356,5 +305,3 @@ def _provenance(job: Job, started: datetime) -> Provenance:
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
-
-__all__ = ["LOG", "PENDING", "Job", "RunFailed", "execute", "read_selection", "write_selection"]

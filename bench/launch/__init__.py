@@ -1,0 +1,1 @@
+"""Runs get processes: started, watched, timed out, and their results published."""

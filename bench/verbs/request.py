@@ -1,0 +1,184 @@
+"""The options that say what to run, shared by `run`, `plan`, `matrix` and `bisect`.
+
+`resolve` turns them into runs and refuses what cannot work, before anything is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import plan as planning
+from bench import provenance, registry
+from bench.data import prepare, sources
+from bench.errors import DataError, RequestError, UnknownName
+from bench.job import Selected, write_selection
+from bench.launch import preflight
+from bench.ledger import Ledger
+from bench.plan import Run
+from bench.prompt import TEMPLATES
+from bench.score.rouge import Rouge
+from bench.spec import NAME, Contract, DatasetSpec, Decoding, ModelSpec, Scale, parse_budget
+
+
+@dataclass(frozen=True)
+class Request:
+    """Runs that could be carried out here, and what they need."""
+
+    runs: list[Run]
+    contract: Contract
+    #: Run id -> folder of the checkpoint on this machine; none for the hub.
+    folders: dict[str, Path | None]
+    train: DatasetSpec
+    eval: DatasetSpec
+    #: What was decided for the user, in one line each.
+    notes: list[str]
+    force: bool
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too")
+    what.add_argument("--train", default="course-qa", metavar="NAME", help="data set to train on")
+    what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
+    what.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="read NAME from FILE")
+    what.add_argument("--budget", default="short", help="60x8, examples=480, smoke, short or long")
+    what.add_argument("--seeds", default="0", help="0,1,2")
+    what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
+    what.add_argument("--backend", default="auto", choices=["auto", "transformers", "unsloth"])
+    contract = parser.add_argument_group("the contract, equal for all models")
+    contract.add_argument("--eval-split", default="test", choices=["test", "validation"])
+    contract.add_argument("--eval-limit", type=int, default=250, metavar="N", help="0 for all (default: 250)")
+    contract.add_argument("--max-length", type=int, default=512, metavar="TOKENS")
+    contract.add_argument("--max-new-tokens", type=int, default=96, metavar="TOKENS")
+    contract.add_argument("--template", default="qa")
+    contract.add_argument("--metrics", default="", metavar="NAME,...", help="further `evaluate` metrics")
+    contract.add_argument("--force", action="store_true", help="allow fewer than 20 test examples")
+    where = parser.add_argument_group("where")
+    where.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
+
+
+def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None) -> Request:
+    """The runs that the options name. Raises `RequestError` and its kinds."""
+    notes: list[str] = []
+    files = _files(args.data)
+    train = _dataset(args.train, files)
+    evaluation = _dataset(args.eval or args.train, files)
+    if unused := set(files) - {train.name, evaluation.name}:
+        raise RequestError(f"--data {sorted(unused)[0]}=...: neither --train nor --eval names it")
+    device = provenance.device()
+    scale = _scale(args.scale, device, notes)
+    models = _models(args.models, scale, notes)
+    contract = Contract(
+        train=prepare.reference(train),
+        eval=prepare.reference(evaluation),
+        eval_split=args.eval_split,
+        eval_limit=args.eval_limit or None,
+        budget=parse_budget(args.budget),
+        max_length=args.max_length,
+        template=_template(args.template),
+        decoding=Decoding(max_new_tokens=args.max_new_tokens),
+        scorer=Rouge(stemmer=True).identity,
+        metrics=tuple(name for name in args.metrics.split(",") if name),
+    )
+    runs, folders = [], {}
+    for spec, at in models:
+        planning.check_micro_batch(spec, spec.recipe_at(at), contract)
+        found, folder = preflight.checkpoint(spec, at, device)
+        for run in planning.plan(
+            [(spec, found)],
+            _seeds(args.seeds),
+            contract,
+            at,
+            device,
+            versions if versions is not None else provenance.versions(),
+            args.backend,
+        ):
+            runs.append(run)
+            folders[run.id] = folder
+    return Request(runs, contract, folders, train, evaluation, notes, args.force)
+
+
+def selection(request: Request, ledger: Ledger) -> Path:
+    """Prepare the data and leave the selected examples for the attempts. Raises `DataError`."""
+    train = prepare.prepare(request.train)
+    evaluation = train if request.eval == request.train else prepare.prepare(request.eval)
+    contract = request.contract
+    chosen = prepare.select(train, evaluation, contract.eval_split, contract.eval_limit, request.force)
+    epochs = contract.budget.examples / len(chosen.train)
+    counts = dict(chosen.counts)
+    if epochs > 1:
+        request.notes.append(
+            f"{train.ref.name} has {len(chosen.train)} training examples, the budget sees "
+            f"{contract.budget.examples}: {epochs:.1f} seeded epochs"
+        )
+    file = ledger.work / f"selection-{contract.digest[:16]}.json"
+    prepared = {part.ref.name: part.counts for part in (train, evaluation)}
+    write_selection(file, Selected(chosen.train, chosen.eval, prepared, counts))
+    return file
+
+
+def _files(pairs: list[str]) -> dict[str, Path]:
+    files = {}
+    for pair in pairs:
+        name, equals, file = pair.partition("=")
+        if not equals or not NAME.fullmatch(name):
+            raise RequestError(f"--data {pair}: expected NAME=FILE")
+        files[name] = Path(file).expanduser()
+        if not files[name].is_file():
+            raise DataError(f"--data {pair}: {file} is no file")
+    return files
+
+
+def _dataset(name: str, files: Mapping[str, Path]) -> DatasetSpec:
+    file = files.get(name)
+    if file is None:
+        return registry.find_dataset(name)
+    known = registry.datasets()
+    return sources.from_file(known[name], file) if name in known else sources.spec_for_file(name, file)
+
+
+def _scale(asked: str, device: planning.Device, notes: list[str]) -> Scale:
+    if asked == "auto":
+        scale: Scale = "full" if device == "cuda" else "mini"
+        notes.append(
+            "scale full: a CUDA GPU is present"
+            if scale == "full"
+            else "scale mini: no CUDA GPU, so each model is stood for by its twin of 1 to 2.5M parameters"
+        )
+        return scale
+    return "mini" if asked == "mini" else "full"
+
+
+def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, Scale]]:
+    if text != "all":
+        names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        if not names:
+            raise RequestError("--models: names no model; try --models all")
+        specs = [registry.find_model(name) for name in names]
+        # A checkpoint given by path is what it is: it has no twin to stand for it.
+        return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
+    specs = list(registry.models().values())
+    without = [spec.name for spec in specs if scale == "mini" and spec.twin is None]
+    if without:
+        notes.append(f"left out at scale mini, no twin: {', '.join(without)}")
+    return [(spec, scale) for spec in specs if spec.name not in without]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"--seeds {text}: expected whole numbers, as in 0,1,2") from None
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise RequestError(f"--seeds {text}: each seed once, none below 0")
+    return seeds
+
+
+def _template(name: str) -> str:
+    if name not in TEMPLATES:
+        raise UnknownName("prompt template", name, TEMPLATES)
+    return name
