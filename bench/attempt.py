@@ -29,7 +29,7 @@ from bench.digest import digest, file_digest
 from bench.encode import encode_all, encode_prompt
 from bench.generate import Completion, complete
 from bench.job import PENDING, Job, Selected, read_selection
-from bench.plan import Run
+from bench.run import Run
 from bench.record import (
     COMPLETIONS,
     CURVE,
@@ -80,7 +80,9 @@ def execute(job: Job, emit: Emit) -> None:
             loaded,
             encoded,
             folder / "checkpoints",
-            report=lambda step, steps, loss: emit({"event": "step", "step": step, "steps": steps, "loss": loss}),
+            report=lambda step, steps, loss: emit(
+                {"event": "step", "step": step, "steps": steps, "loss": loss}
+            ),
             checkpoint_every=job.checkpoint_every,
             trackers=job.trackers,
         )
@@ -205,7 +207,9 @@ def _save_weights(run: Run, loaded: Loaded, folder: Path) -> dict[str, str]:
     loaded.model.save_pretrained(target, safe_serialization=True)
     loaded.tokenizer.save_pretrained(target)
     return {
-        str(file.relative_to(folder)): file_digest(file) for file in sorted(target.rglob("*")) if file.is_file()
+        str(file.relative_to(folder)): file_digest(file)
+        for file in sorted(target.rglob("*"))
+        if file.is_file()
     }
 
 
@@ -304,4 +308,3 @@ def _provenance(job: Job, started: datetime) -> Provenance:
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-

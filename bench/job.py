@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.plan import Run
+from bench.run import Run
 from bench.spec import Example
 
 #: The record of a finished attempt, before the driver publishes it.
@@ -71,6 +71,4 @@ def read_selection(file: Path) -> Selected:
     def examples(part: str) -> tuple[Example, ...]:
         return tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part])
 
-    return Selected(
-        examples("pool"), examples("evaluation"), content["prepared"], content["selected"]
-    )
+    return Selected(examples("pool"), examples("evaluation"), content["prepared"], content["selected"])

@@ -1,9 +1,7 @@
 """Models x seeds under one contract become runs. Pure: the machine is described by arguments.
 
-A run's id is readable and ends in a digest of all that defines it: checkpoint, recipe, scale,
-contract, seed, device, backend and the versions of the packages that this run's path uses. So
-the same command finds its finished runs again, and an upgraded library makes a new run beside
-the old one instead of overwriting it.
+Which backend a model gets is decided here, from the installed versions, because it is part of
+the run's identity: a record made through Unsloth is never taken for one made without.
 """
 
 from __future__ import annotations
@@ -11,13 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from bench.digest import digest
 from bench.errors import BudgetError, RequestError
+from bench.run import Checkpoint, Device, Run
 from bench.spec import Contract, ModelSpec, Recipe, Scale
-
-Device = Literal["cpu", "cuda"]
 
 #: Packages whose version can change a run's numbers, by what the run uses.
 ALWAYS = ("bench", "torch", "transformers", "tokenizers", "accelerate")
@@ -25,65 +19,6 @@ CAUSAL = ("trl",)
 ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
-
-
-class Checkpoint(BaseModel):
-    """The weights that a run starts from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    #: Hub repository or absolute folder; a twin's folder is found anew on each machine.
-    source: str
-    #: Commit, or digest of the folder's weights, configuration and tokenizer.
-    revision: str
-    kind: Literal["hub", "folder", "twin"]
-
-
-class Run(BaseModel):
-    """One model, one contract, one seed, on one kind of machine with given package versions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: ModelSpec
-    recipe: Recipe
-    checkpoint: Checkpoint
-    scale: Scale
-    contract: Contract
-    seed: int
-    device: Device
-    backend: Literal["transformers", "unsloth"]
-    versions: dict[str, str]
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    @property
-    def template(self) -> str:
-        """The prompt template in force: the contract's, unless the spec must have its own."""
-        return self.model.template or self.contract.template
-
-    @property
-    def digest(self) -> str:
-        source = self.checkpoint.revision if self.checkpoint.kind != "hub" else self.checkpoint.model_dump()
-        return digest(
-            {
-                "model": [self.model.name, self.model.objective, source],
-                "recipe": self.recipe.model_dump(mode="json"),
-                "template": self.template,
-                "contract": self.contract.model_dump(mode="json"),
-                **self.model_dump(mode="json", include={"scale", "seed", "device", "backend", "versions"}),
-            }
-        )
-
-    @property
-    def id(self) -> str:
-        return f"{self.model.name}-{self.scale}-s{self.seed}-{self.digest[:12]}"
-
-    @property
-    def accumulation(self) -> int:
-        """Forward passes per optimizer step."""
-        return self.contract.budget.effective_batch // self.recipe.micro_batch
 
 
 def plan(

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from bench.plan import Run
+from bench.run import Run
 from bench.record import Failure, Record
 
 REFRESH = 0.25

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.digest import digest
 from bench.errors import RecordError
-from bench.plan import Run
+from bench.run import Run
 
 FORMAT = 1
 #: version -> function that turns such a record's JSON into the next version's.

@@ -61,7 +61,7 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
         if found[field] is None:
             raise DataError(
                 f"{source}: no column for the {field}; there are: {', '.join(map(repr, existing))}; "
-                f"name it in a spec: columns.{field} = \"...\""
+                f'name it in a spec: columns.{field} = "..."'
             )
     return Columns(**found)
 
@@ -84,7 +84,9 @@ def turn_columns(names: Iterable[str], source: str) -> Columns:
     """The one text column of a data set in turns."""
     existing = list(names)
     if "text" not in existing:
-        raise DataError(f"{source}: shape = \"turns\" needs a column 'text'; there are: {', '.join(existing)}")
+        raise DataError(
+            f"{source}: shape = \"turns\" needs a column 'text'; there are: {', '.join(existing)}"
+        )
     return Columns(question="text", answer="text")
 
 

@@ -74,7 +74,7 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
     try:
         "".encode(encoding)
     except LookupError:
-        raise DataError(f"{file}: unknown encoding '{encoding}'; try \"utf-8\" or \"cp1252\"") from None
+        raise DataError(f'{file}: unknown encoding \'{encoding}\'; try "utf-8" or "cp1252"') from None
     with file.open("rb") as handle:
         if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
             yield from handle.read().decode(encoding).splitlines(keepends=True)
@@ -85,7 +85,7 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
             except UnicodeDecodeError as error:
                 raise DataError(
                     f"{file}: line {number} is not {encoding} (byte {error.start + 1}: "
-                    f"0x{line[error.start]:02x}); convert the file, or set encoding = \"cp1252\" "
+                    f'0x{line[error.start]:02x}); convert the file, or set encoding = "cp1252" '
                     f"(or the right one) in its spec"
                 ) from None
 
@@ -113,7 +113,9 @@ def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
 
 def _object(file: Path, number: int, item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
-        raise DataError(f"{file}: row {number} is {type(item).__name__}, expected an object with named fields")
+        raise DataError(
+            f"{file}: row {number} is {type(item).__name__}, expected an object with named fields"
+        )
     return item
 
 

@@ -21,7 +21,7 @@ from bench import provenance
 from bench.job import PENDING, Job
 from bench.launch.process import Pool
 from bench.ledger import Ledger
-from bench.plan import Run
+from bench.run import Run
 from bench.record import Failure, Record
 
 POLL = 0.25
@@ -130,9 +130,7 @@ def _begin(
     return _Active(run, workspace, slot, deadline)
 
 
-def _end(
-    ended: _Active, status: int, ledger: Ledger, orders: Orders, watcher: Watcher
-) -> Failure | None:
+def _end(ended: _Active, status: int, ledger: Ledger, orders: Orders, watcher: Watcher) -> Failure | None:
     if status == 0 and ended.done:
         record = Record.model_validate_json((ended.workspace / PENDING).read_bytes())
         for leftover in (PENDING, ".lock"):
@@ -166,5 +164,3 @@ def _reason(ended: _Active, status: int, orders: Orders) -> str:
     with suppress(ValueError):
         name = signal.Signals(-status).name
     return f"died ({name}); its log is in {ended.workspace / 'log.txt'}"
-
-

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
-from bench.plan import Checkpoint, Device
+from bench.run import Checkpoint, Device
 from bench.registry import TWINS
 from bench.spec import ModelSpec, Scale
 
@@ -44,8 +44,12 @@ def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:
         raise RequestError(f"model '{spec.name}' has no twin; use --scale full, or leave it out of --models")
     folder = TWINS / spec.twin
     if not (folder / "model.safetensors").is_file():
-        raise RequestError(f"twin '{spec.twin}' is not in {TWINS}; build it by: bench twins build {spec.twin}")
-    revision = digest({name: file_digest(folder / name) for name in _IDENTIFYING if (folder / name).is_file()})
+        raise RequestError(
+            f"twin '{spec.twin}' is not in {TWINS}; build it by: bench twins build {spec.twin}"
+        )
+    revision = digest(
+        {name: file_digest(folder / name) for name in _IDENTIFYING if (folder / name).is_file()}
+    )
     return Checkpoint(source=spec.twin, revision=revision, kind="twin"), folder
 
 
@@ -81,7 +85,9 @@ def _on_hub(spec: ModelSpec) -> str:
             f"{where} is not in the cache and the hub cannot be reached ({type(error).__name__}); {remedy}"
         ) from error
     if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
-        raise UnsafeRequest(f"{where} has no safetensors weights; pickled weights can run code and are refused")
+        raise UnsafeRequest(
+            f"{where} has no safetensors weights; pickled weights can run code and are refused"
+        )
     cache = Path(HF_HUB_CACHE)
     _enough_disk(spec, next(path for path in (cache, *cache.parents) if path.exists()))
     return str(info.sha)

@@ -20,7 +20,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from bench.encode import IGNORED, Encoded
 from bench.errors import BudgetMismatch, NotFinite
-from bench.plan import Run
+from bench.run import Run
 from bench.train.load import Loaded, precision
 from bench.train.meter import Meter, metered
 

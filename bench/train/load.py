@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from bench.errors import Unreachable, UnsafeRequest
-from bench.plan import Run
+from bench.run import Run
 from bench.record import Backend
 
 
@@ -201,4 +201,6 @@ def _explained(run: Run, error: OSError) -> Exception:
         return Unreachable(
             f"{where} is gated; accept its licence on the hub and run `hf auth login`, or {remedy}"
         )
-    return Unreachable(f"{where} cannot be fetched ({text.splitlines()[0][:120]}); check the network, or {remedy}")
+    return Unreachable(
+        f"{where} cannot be fetched ({text.splitlines()[0][:120]}); check the network, or {remedy}"
+    )

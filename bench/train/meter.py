@@ -86,7 +86,9 @@ def metered(trainer: type, meter: Meter) -> type:
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
             return SequentialSampler(self.train_dataset)
 
-        def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        def training_step(
+            self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any
+        ) -> torch.Tensor:
             meter.count(inputs)
             return super().training_step(model, inputs, *args, **kwargs)
 

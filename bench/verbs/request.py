@@ -17,7 +17,7 @@ from bench.errors import DataError, RequestError, UnknownName
 from bench.job import Selected, write_selection
 from bench.launch import preflight
 from bench.ledger import Ledger
-from bench.plan import Run
+from bench.run import Device, Run
 from bench.prompt import TEMPLATES
 from bench.score.rouge import Rouge
 from bench.spec import NAME, Contract, DatasetSpec, Decoding, ModelSpec, Scale, parse_budget
@@ -41,7 +41,9 @@ class Request:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     what = parser.add_argument_group("what to run")
-    what.add_argument("--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too")
+    what.add_argument(
+        "--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too"
+    )
     what.add_argument("--train", default="course-qa", metavar="NAME", help="data set to train on")
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
     what.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="read NAME from FILE")
@@ -64,10 +66,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None) -> Request:
     """The runs that the options name. Raises `RequestError` and its kinds."""
     notes: list[str] = []
-    files = _files(args.data)
-    train = _dataset(args.train, files)
-    evaluation = _dataset(args.eval or args.train, files)
-    if unused := set(files) - {train.name, evaluation.name}:
+    given = files(args.data)
+    train = dataset(args.train, given)
+    evaluation = dataset(args.eval or args.train, given)
+    if unused := set(given) - {train.name, evaluation.name}:
         raise RequestError(f"--data {sorted(unused)[0]}=...: neither --train nor --eval names it")
     device = provenance.device()
     scale = _scale(args.scale, device, notes)
@@ -121,27 +123,29 @@ def selection(request: Request, ledger: Ledger) -> Path:
     return file
 
 
-def _files(pairs: list[str]) -> dict[str, Path]:
-    files = {}
+def files(pairs: list[str]) -> dict[str, Path]:
+    """Name -> file of every `--data NAME=FILE`. Raises `RequestError`, `DataError`."""
+    found = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not equals or not NAME.fullmatch(name):
             raise RequestError(f"--data {pair}: expected NAME=FILE")
-        files[name] = Path(file).expanduser()
-        if not files[name].is_file():
+        found[name] = Path(file).expanduser()
+        if not found[name].is_file():
             raise DataError(f"--data {pair}: {file} is no file")
-    return files
+    return found
 
 
-def _dataset(name: str, files: Mapping[str, Path]) -> DatasetSpec:
-    file = files.get(name)
+def dataset(name: str, given: Mapping[str, Path]) -> DatasetSpec:
+    """A data set: registered, a local copy of a registered one, or a file with no spec."""
+    file = given.get(name)
     if file is None:
         return registry.find_dataset(name)
     known = registry.datasets()
     return sources.from_file(known[name], file) if name in known else sources.spec_for_file(name, file)
 
 
-def _scale(asked: str, device: planning.Device, notes: list[str]) -> Scale:
+def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
     if asked == "auto":
         scale: Scale = "full" if device == "cuda" else "mini"
         notes.append(

@@ -19,7 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one a core, or one a GPU)")
     how.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each run")
     how.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS")
-    how.add_argument("--report-to", default="", metavar="NAME,...", help="tensorboard, wandb, mlflow, trackio")
+    how.add_argument(
+        "--report-to", default="", metavar="NAME,...", help="tensorboard, wandb, mlflow, trackio"
+    )
 
 
 def execute(args: argparse.Namespace) -> Outcome:

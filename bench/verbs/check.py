@@ -1,0 +1,73 @@
+"""`bench check`: every mistake in specs, data and records, with file, key and remedy."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench import registry
+from bench.data import prepare, sources
+from bench.errors import BenchError, SpecError
+from bench.ledger import Ledger
+from bench.report.lint import lint
+from bench.verbs import Outcome
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add where to look."""
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="NAME=FILE", help="check a data file too"
+    )
+    parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Read everything that can be read here; exit 2 where there is a mistake."""
+    mistakes = [*_specs(), *_data(args.data)]
+    stored, unreadable = Ledger(args.out).load()
+    mistakes += unreadable
+    warnings = [f"{warning.model}: {warning.text}" for warning in lint(stored)]
+    lines = [f"mistake  {text}" for text in mistakes] + [f"warning  {text}" for text in warnings]
+    lines.append(
+        f"{len(registry.spec_files('models'))} model specs, {len(registry.spec_files('datasets'))} dataset "
+        f"specs, {len(stored)} records: {len(mistakes)} mistakes, {len(warnings)} warnings"
+    )
+    return Outcome(
+        "\n".join(lines), {"mistakes": mistakes, "warnings": warnings}, exit_code=2 if mistakes else 0
+    )
+
+
+def _specs() -> list[str]:
+    found: list[str] = []
+    for kind, load in (("models", registry.load_model), ("datasets", registry.load_dataset)):
+        names: dict[str, Path] = {}
+        for file in registry.spec_files(kind):
+            try:
+                spec = load(file)
+            except SpecError as error:
+                found += str(error).splitlines()
+                continue
+            if spec.name in names:
+                found.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
+            names[spec.name] = file
+    return found
+
+
+def _data(pairs: list[str]) -> list[str]:
+    found = []
+    specs = {}
+    for pair in pairs:
+        name, _, file = pair.partition("=")
+        specs[name] = sources.spec_for_file(name, Path(file))
+    try:
+        known = registry.datasets()
+    except SpecError:
+        known = {}  # reported above
+    for name, spec in {**known, **specs}.items():
+        if spec.hub is not None:
+            continue  # fetched only when a run asks for it
+        try:
+            prepare.prepare(sources.from_file(known[name], Path(str(spec.file))) if name in known else spec)
+        except BenchError as error:
+            found += str(error).splitlines()
+    return found

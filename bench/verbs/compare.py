@@ -1,0 +1,100 @@
+"""`bench compare A B`: what changed between two sets of records, and is it real."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from bench.errors import RequestError
+from bench.ledger import Ledger
+from bench.report import compare_text
+from bench.report.compare import DRIFT, Comparison, compare, to_data, with_texts
+from bench.report.examples import METRIC
+from bench.report.gate import problems
+from bench.report.judging import THRESHOLD
+from bench.selection import KINDS, select_both
+from bench.verbs import Outcome
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The two sets and how to judge them."""
+    parser.add_argument("a", metavar="A", help=f"the reference: {KINDS}")
+    parser.add_argument("b", metavar="B", help="what is held against it, named likewise")
+    judging_options(parser)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the examples that moved")
+    parser.add_argument(
+        "--fail-on-regression", action="store_true", help="exit 1 if a model or all together dropped"
+    )
+
+
+def judging_options(parser: argparse.ArgumentParser) -> None:
+    """What compare and gate share."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("reports"), metavar="DIR", help="where the records are (reports)"
+    )
+    parser.add_argument(
+        "--metric", default=METRIC, metavar="NAME,...", help=f"what is compared, one or more ({METRIC})"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=_positive,
+        default=THRESHOLD,
+        metavar="X",
+        help=f"smaller differences do not count ({THRESHOLD})",
+    )
+    parser.add_argument(
+        "--drift",
+        type=_positive,
+        default=DRIFT,
+        metavar="X",
+        help=f"a smaller shift of all models together does not count ({DRIFT})",
+    )
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
+    a, b = select_both(args.a, args.b, Ledger(args.out))
+    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift)
+    if args.html or args.json:
+        result = with_texts(result, a, b)
+    if args.markdown:
+        write(args.markdown, compare_text.markdown(result))
+    if args.html:
+        write(args.html, _page(result))
+    found = problems(result)
+    return Outcome(
+        compare_text.terminal(result),
+        {**to_data(result), "problems": found},
+        1 if args.fail_on_regression and found else 0,
+    )
+
+
+def metrics(text: str) -> tuple[str, ...]:
+    """The metrics of `--metric a,b`, each once."""
+    return tuple(dict.fromkeys(filter(None, (name.strip() for name in text.split(","))))) or (METRIC,)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a report, making its folder. Raises `RequestError` where that cannot be done."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
+
+
+def _page(result: Comparison) -> str:
+    try:
+        render = import_module("bench.report.page").comparison_page
+    except (ImportError, AttributeError):
+        raise RequestError("--html: this version cannot draw a comparison's page; use --markdown") from None
+    return str(render(result))
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(text)
+    return value

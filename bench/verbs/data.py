@@ -1,0 +1,33 @@
+"""`bench data NAME`: a prepared data set's counts, split and a few of its examples."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.data import prepare
+from bench.prompt import render
+from bench.verbs import Outcome, request
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add which data set and how much of it."""
+    parser.add_argument("name", help="registered data set, or the NAME of --data")
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="NAME=FILE", help="read NAME from FILE"
+    )
+    parser.add_argument(
+        "--examples", type=int, default=3, metavar="N", help="test examples to show (default: 3)"
+    )
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Prepare the data set (or take it from the cache) and describe it."""
+    spec = request.dataset(args.name, request.files(args.data))
+    prepared = prepare.prepare(spec)
+    source = Path(spec.file).name if spec.file else f"{spec.hub}@{spec.revision[:8]}"
+    lines = [f"{spec.name} from {source}, licence {spec.licence}, digest {prepared.ref.digest[:16]}", ""]
+    lines += [f"{count:>8}  {reason}" for reason, count in prepared.counts.items()]
+    for example in prepared.test[: args.examples]:
+        lines += ["", f"--- {example.id}", render(example, "qa") + example.answers[0]]
+    return Outcome("\n".join(lines), {"ref": prepared.ref.model_dump(), "counts": prepared.counts})

@@ -1,0 +1,77 @@
+"""`bench gate --baseline NAME`: exit 0 as good as before, 1 worse, 2 cannot be judged."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from bench.errors import Incomparable, RequestError
+from bench.ledger import Ledger
+from bench.report import compare_text
+from bench.report.compare import Comparison, compare, to_data
+from bench.report.gate import gate_markdown, junit, problems
+from bench.report.pairing import since
+from bench.report.tables import md
+from bench.selection import current, load_baseline, select
+from bench.verbs import Outcome
+from bench.verbs.compare import judging_options, metrics, write
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The baseline, what is held against it, and where the answer goes."""
+    parser.add_argument(
+        "--baseline", required=True, metavar="NAME", help="saved by: bench baseline save NAME"
+    )
+    parser.add_argument(
+        "--current", metavar="SET", help="what is judged (the newest records since the baseline)"
+    )
+    judging_options(parser)
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for the job page")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    parser.add_argument(
+        "--require-new", action="store_true", help="exit 2 where nothing was run since the baseline"
+    )
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Judge and write. Raises `Incomparable` (exit 2) where nothing can be judged."""
+    ledger = Ledger(args.out)
+    baseline = load_baseline(args.baseline, ledger)
+    side = select(args.current, ledger) if args.current else since(baseline, current(ledger))
+    try:
+        result = compare(baseline, side, metrics(args.metric), args.threshold, drift=args.drift)
+        if args.require_new and _nothing_new(result):
+            raise Incomparable(f"nothing was run since baseline '{args.baseline}' was saved")
+    except Incomparable as error:
+        _publish(args, f"## Cannot be judged\n\n{md(str(error))}\n")
+        raise
+    found = problems(result)
+    _publish(args, gate_markdown(result, args.baseline))
+    if args.junit:
+        write(args.junit, junit(result, args.baseline))
+    answer = [f"REGRESSION against baseline '{args.baseline}'", *(f"  - {text}" for text in found)]
+    if not found:
+        answer = [f"no regression against baseline '{args.baseline}'"]
+        if _nothing_new(result):
+            answer.append("nothing was run since: every run is the baseline's own")
+    text = "\n".join([compare_text.terminal(result), "", *answer])
+    return Outcome(text, {**to_data(result), "problems": found}, 1 if found else 0)
+
+
+def _nothing_new(result: Comparison) -> bool:
+    return not any(row.difference or row.finding == "newly failing" for row in result.rows)
+
+
+def _publish(args: argparse.Namespace, text: str) -> None:
+    """Write the summary where it was asked for, and to the page of a GitHub job."""
+    if args.markdown:
+        write(args.markdown, text)
+    if page := os.environ.get("GITHUB_STEP_SUMMARY"):
+        try:
+            with Path(page).open("a", encoding="utf-8") as handle:
+                handle.write(text + "\n")
+        except OSError as error:
+            raise RequestError(
+                f"$GITHUB_STEP_SUMMARY ({page}): cannot be written ({error.strerror})"
+            ) from None

@@ -1,0 +1,86 @@
+"""`bench list`: models, datasets or runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from bench import registry
+from bench.ledger import Ledger
+from bench.verbs import Outcome
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add what to list."""
+    parser.add_argument("what", choices=["models", "datasets", "runs"])
+    parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """One line a thing."""
+    rows = {"models": _models, "datasets": _datasets, "runs": lambda: _runs(args.out)}[args.what]()
+    from tabulate import tabulate
+
+    text = tabulate(rows, headers="keys", disable_numparse=True) if rows else f"no {args.what}"
+    return Outcome(text, rows)
+
+
+def _models() -> list[dict[str, Any]]:
+    return [
+        {
+            "model": spec.name,
+            "checkpoint": spec.checkpoint,
+            "size": f"{spec.parameters / 1e9:.1f}B"
+            if spec.parameters >= 1e9
+            else f"{spec.parameters / 1e6:.0f}M",
+            "objective": spec.objective,
+            "method": spec.recipe.method,
+            "twin": spec.twin or "",
+            "licence": spec.licence + (" (gated)" if spec.gated else ""),
+        }
+        for spec in registry.models().values()
+    ]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    return [
+        {
+            "dataset": spec.name,
+            "source": f"{spec.hub}@{spec.revision[:8]}" if spec.hub else Path(str(spec.file)).name,
+            "shape": spec.shape,
+            "test": f"{spec.test_fraction:.0%}",
+            "licence": spec.licence,
+        }
+        for spec in registry.datasets().values()
+    ]
+
+
+def _runs(out: Path) -> list[dict[str, Any]]:
+    ledger = Ledger(out)
+    stored, messages = ledger.load()
+    rows = [
+        {
+            "run": item.record.id,
+            "data": f"{item.record.run.contract.train.name} {item.record.run.contract.budget}",
+            "ROUGE-L": f"{item.record.scores['tuned']['rougeL'].mean:.3f}",
+            "over base": f"{item.record.gain['rougeL'].mean:+.3f}",
+            "finished": item.record.provenance.finished[:16].replace("T", " "),
+        }
+        for item in stored
+    ]
+    rows += [
+        {
+            "run": failure.id,
+            "data": "failed",
+            "ROUGE-L": failure.reason[:40],
+            "over base": "",
+            "finished": failure.when[:16],
+        }
+        for failure in ledger.failed()
+    ]
+    rows += [
+        {"run": "left out", "data": message, "ROUGE-L": "", "over base": "", "finished": ""}
+        for message in messages
+    ]
+    return rows

@@ -1,0 +1,71 @@
+"""`bench plan`: what `bench run` would do with the same options, and what that would cost."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench.ledger import Ledger, Stored
+from bench.run import Run
+from bench.verbs import Outcome, request
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `bench run` that say what to run."""
+    request.configure(parser)
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """List the runs; nothing is prepared, loaded or written."""
+    asked = request.resolve(args)
+    ledger = Ledger(args.out)
+    finished, _ = ledger.load()
+    lines = [_line(run, ledger, finished) for run in asked.runs]
+    from tabulate import tabulate
+
+    missing = [line for line in lines if line["state"] == "to run"]
+    known = [line["seconds"] for line in missing if line["seconds"] is not None]
+    total = f"{len(lines)} runs, {len(missing)} to do"
+    if known:
+        rough = sum(known) / len(known) * len(missing)
+        total += f"; about {rough / 60:.0f} min of one process, by what earlier runs took"
+    table = tabulate(
+        [
+            [
+                line["model"],
+                line["seed"],
+                line["scale"],
+                line["method"],
+                line["batch"],
+                line["backend"],
+                "" if line["seconds"] is None else f"{line['seconds']:.0f} s",
+                line["state"],
+            ]
+            for line in lines
+        ],
+        headers=["model", "seed", "scale", "method", "batch", "backend", "took", "state"],
+    )
+    text = "\n".join([asked.contract.in_words(), "", table, "", total, *asked.notes])
+    contract = asked.contract.model_dump(mode="json")
+    return Outcome(text, {"contract": contract, "runs": lines, "notes": asked.notes})
+
+
+def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
+    similar = [
+        sum(stored.record.spent.seconds.values())
+        for stored in finished
+        if stored.record.run.name == run.name
+        and stored.record.run.scale == run.scale
+        and stored.record.run.contract.budget == run.contract.budget
+    ]
+    return {
+        "id": run.id,
+        "model": run.name,
+        "seed": run.seed,
+        "scale": run.scale,
+        "method": run.recipe.method,
+        "batch": f"{run.recipe.micro_batch}x{run.accumulation}",
+        "backend": run.backend,
+        "seconds": sum(similar) / len(similar) if similar else None,
+        "state": "finished" if ledger.finished(run.id) else "to run",
+    }

@@ -1,0 +1,93 @@
+"""`bench report`: the board of all records under a folder, in the forms that are asked for.
+
+The markdown is always written and the board printed; what needs a heavier library is made only
+on request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.ledger import Ledger
+from bench.report import export, leaderboard
+from bench.report.board import Board, board
+from bench.verbs import Outcome
+
+NAME = "leaderboard"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `bench report`."""
+    parser.add_argument(
+        "--out", type=Path, default=Path("reports"), metavar="DIR", help="folder of the records"
+    )
+    parser.add_argument(
+        "--html", action="store_true", help=f"also write {NAME}.html, one self-contained page"
+    )
+    parser.add_argument("--svg", action="store_true", help=f"also write the chart, {NAME}.svg and {NAME}.png")
+    parser.add_argument("--csv", action="store_true", help=f"also write {NAME}.csv")
+    parser.add_argument("--parquet", action="store_true", help=f"also write {NAME}.parquet")
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Write the reports and print the board."""
+    stored, messages = Ledger(args.out).load()
+    failures = Ledger(args.out).failed()
+    found = board(stored, failures)
+    written = [write(found, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    lines = [leaderboard.terminal(found, width), ""]
+    lines += [f"left out: {message}" for message in messages]
+    lines += [f"written: {file}" for file in written]
+    data = {**export.as_data(found), "unreadable": messages, "written": [str(file) for file in written]}
+    return Outcome("\n".join(lines), data)
+
+
+def write(found: Board, file: Path) -> Path:
+    """One report; its form is the file's suffix."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _WRITERS[file.suffix](found, file)
+    return file
+
+
+def _kinds(args: argparse.Namespace) -> list[str]:
+    """Suffixes in the order of writing: the markdown embeds the chart that lies beside it."""
+    asked = [kind for kind in ("csv", "parquet", "html") if getattr(args, kind)]
+    return [*(["svg", "png"] if args.svg else []), "md", *asked]
+
+
+def _markdown(found: Board, file: Path) -> None:
+    chart = file.with_suffix(".svg")
+    text = leaderboard.markdown(found, chart.name if chart.is_file() else None)
+    file.write_text(text, encoding="utf-8")
+
+
+def _html(found: Board, file: Path) -> None:
+    from bench.report.page import page
+
+    file.write_text(page(found), encoding="utf-8")
+
+
+def _svg(found: Board, file: Path) -> None:
+    from bench.report.chart import svg
+
+    file.write_text(svg(found), encoding="utf-8")
+
+
+def _png(found: Board, file: Path) -> None:
+    from bench.report.chart import write_png
+
+    write_png(found, file)
+
+
+_WRITERS: dict[str, Callable[[Board, Path], None]] = {
+    ".md": _markdown,
+    ".html": _html,
+    ".svg": _svg,
+    ".png": _png,
+    ".csv": lambda found, file: export.write_csv(found, file),
+    ".parquet": lambda found, file: export.write_parquet(found, file),
+}
