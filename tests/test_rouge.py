@@ -26,6 +26,7 @@ inflected = st.lists(
 
 
 def assert_equal(reference: str | Sequence[str], candidate: str, *, stemmer: bool) -> None:
+    """Hold new scorers of both kinds to one another."""
     theirs = RougeScorer(list(Rouge.KINDS), use_stemmer=stemmer)
     ours = Rouge(stemmer=stemmer).score(reference, candidate)
     references = [reference] if isinstance(reference, str) else reference
@@ -36,6 +37,7 @@ def assert_equal(reference: str | Sequence[str], candidate: str, *, stemmer: boo
 
 
 def astuple(prf: Prf) -> tuple[float, float, float]:
+    """The order of `rouge_score`'s tuples."""
     return prf.precision, prf.recall, prf.f
 
 
@@ -150,6 +152,14 @@ def test_two_sentences_share_one_reference_sentence() -> None:
     """Lin's own example: w1 w2 from one sentence and w1 w3 w5 from the other give 4 of 5 words."""
     found = Rouge().score("w1 w2 w3 w4 w5", "w1 w2 w6 w7 w8\nw1 w3 w8 w9 w5")["rougeLsum"]
     assert astuple(found) == pytest.approx((0.4, 0.8, 8 / 15))
+
+
+@pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", ". "])
+def test_only_a_newline_ends_a_sentence(separator: str) -> None:
+    """Other line and paragraph separators, and full stops, leave one sentence for ROUGE-Lsum."""
+    one_sentence = Rouge().score("w1 w2 w3 w4", f"w3 w4{separator}w1 w2")["rougeLsum"]
+    two_sentences = Rouge().score("w1 w2 w3 w4", "w3 w4\nw1 w2")["rougeLsum"]
+    assert (one_sentence.f, two_sentences.f) == (0.5, 1.0)
 
 
 def test_a_word_counts_no_oftener_than_the_candidate_has_it() -> None:
