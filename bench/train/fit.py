@@ -71,11 +71,34 @@ def check_spending(run: Run, meter: Meter, steps: int) -> None:
             raise BudgetMismatch(f"spent {real} {what} where the budget {budget} says {promised}")
 
 
+def honours_token_count(model: Any, collator: Any, examples: Sequence[Encoded]) -> bool:
+    """Whether the model's own loss is divided by the number of tokens that it is told.
+
+    Asked of the model itself: some forwards accept the count and ignore it (BART in
+    transformers 5.17), and their losses would then grow with the number of micro-batches.
+    """
+    batch = {k: v.to(model.device) for k, v in collator([e.features for e in examples]).items()}
+    count = int((batch["labels"] != IGNORED).sum())
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            once, twice = (
+                float(model(**batch, num_items_in_batch=torch.tensor(n, device=model.device)).loss)
+                for n in (count, 2 * count)
+            )
+    except TypeError:  # a forward that takes no such argument
+        return False
+    finally:
+        model.train(training)
+    return abs(twice - once / 2) < 0.01 * abs(once)
+
+
 def token_mean_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
     """Cross-entropy per supervised token over the whole effective batch.
 
-    For architectures whose forward cannot be told how many tokens the effective batch holds
-    (transformers#34191): without it, micro-batches with few answer tokens would weigh too much.
+    For architectures whose own loss ignores how many tokens the effective batch holds
+    (transformers#34191): micro-batches with few answer tokens would weigh too much, or losses add up.
     `labels` (rows, length) are already shifted for encoder-decoders and not for causal models.
     """
     logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
@@ -158,6 +181,6 @@ def _trainer(
             dataset_kwargs={"skip_prepare_dataset": True},
         )
         trainer = metered(SFTTrainer, meter)(args=arguments, **parts)
-    if not trainer.model_accepts_loss_kwargs:
+    if loaded.backend.name != "unsloth" and not honours_token_count(loaded.model, collator, examples[:2]):
         trainer.compute_loss_func = token_mean_loss
     return trainer

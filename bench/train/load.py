@@ -82,6 +82,8 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         quantization_config=quantised,
         device_map={"": 0} if run.device == "cuda" else {"": "cpu"} if quantised else None,
     )
+    if quantised and run.device == "cpu":
+        _keep_differentiable(model)
     _set_padding(tokenizer)
     adapter = run.recipe.method != "full"
     if adapter:
@@ -179,6 +181,20 @@ def _four_bit(dtype: torch.dtype) -> tuple[BitsAndBytesConfig | None, str | None
         bnb_4bit_compute_dtype=dtype,
     )
     return config, None
+
+
+def _keep_differentiable(model: Any) -> None:
+    """Keep 4-bit weights as they were loaded.
+
+    On CPUs with AVX512-BF16 bitsandbytes repacks them at the first forward in evaluation mode
+    (0.50), and the kernel for packed weights has no gradient: a model that answered once would
+    afterwards train on wrong gradients, with no more than a warning.
+    """
+    from bitsandbytes.nn import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _why_not_unsloth(run: Run) -> str:
