@@ -1,9 +1,9 @@
 """What A and B of a comparison name: from a word on the command line to a set of records.
 
-In the order in which they are tried: a run's id, `current` (the newest record of every run), a saved baseline, an environment
-(`trl==1.14.2`), a folder of records, a unique prefix of a run's id, a git commit or tag. A baseline is a
-list of run ids with the digests of their records: it says which records are meant and notices when one of
-them is no longer what was saved, and it holds no number of its own that could be edited.
+In the order in which they are tried: a run's id, `current` (the newest record of every run), a saved
+baseline, an environment (`trl==1.14.2`), a folder of records, a unique prefix of a run's id, a git commit
+or tag. A baseline is a list of run ids with the digests of their records: it says which records are meant
+and notices when one of them is no longer what was saved; it holds no number of its own.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 from bench.errors import Incomparable, RequestError, UnknownName
 from bench.ledger import Ledger, Stored
@@ -32,12 +33,29 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9._-]+==[^,=\s]+(,[A-Za-z0-9._-]+==[^,=\s]+
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
 
 
+class _ReadOnce(Ledger):
+    """A ledger whose records are read once, however many names are looked up in it."""
+
+    @cached_property
+    def _everything(self) -> tuple[list[Stored], list[str]]:
+        return super().load()
+
+    def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
+        return self._everything if ids is None else super().load(ids)
+
+
+def select_both(a: str, b: str, ledger: Ledger) -> tuple[Side, Side]:
+    """The two sides of a comparison; a ledger of thousands of records is read once for both."""
+    once = _ReadOnce(ledger.out)
+    return select(a, once), select(b, once)
+
+
 def select(name: str, ledger: Ledger) -> Side:
     """The records and failures that a name stands for, with a message for each that cannot be read.
 
     Raises `UnknownName` where it names nothing and `Incomparable` where it names no readable record.
     """
-    if (ledger.runs / name / RECORD).is_file() and NAME.fullmatch(name):
+    if NAME.fullmatch(name) and (ledger.runs / name / RECORD).is_file():
         records, messages = ledger.load([name])
         return _side(name, records, (), messages)
     if name == CURRENT:
@@ -49,7 +67,11 @@ def select(name: str, ledger: Ledger) -> Side:
     if Path(name).is_dir() and (found := _folder(name)) is not None:
         return found
     records, messages = ledger.load()
-    return _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
+    found = _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
+    if found is None:
+        known = [*baselines(ledger), *(one.record.id for one in records)]
+        raise UnknownName("set of records", name, get_close_matches(name, known, n=1, cutoff=0.6) or [KINDS])
+    return found
 
 
 def current(ledger: Ledger, name: str = CURRENT) -> Side:
@@ -64,33 +86,30 @@ def current(ledger: Ledger, name: str = CURRENT) -> Side:
     )
 
 
-def save_baseline(name: str, side: Side, ledger: Ledger) -> Path:
-    """Write the list of a side's newest records. Raises `RequestError` for a bad name or an empty side."""
+def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str]]:
+    """Write the list of a side's newest records: the file and the run ids.
+
+    Raises `RequestError` for a bad name or a side without a record of this ledger.
+    """
     if not NAME.fullmatch(name):
         raise RequestError(f"baseline '{name}': a name is made of letters, digits, '.', '_' and '-'")
-    here = {one.record.id: one for one in side.records if one.folder.parent.resolve() == ledger.runs.resolve()}
+    here = {
+        one.record.id: one for one in side.records if one.folder.parent.resolve() == ledger.runs.resolve()
+    }
     kept = [
-        run
-        for seeds in newest(here.values()).values()
-        for run in seeds.values()
-        if isinstance(run, Stored)
+        run for seeds in newest(here.values()).values() for run in seeds.values() if isinstance(run, Stored)
     ]
     if not kept:
         raise RequestError(f"baseline '{name}': '{side.name}' has no record under {ledger.runs}")
     file = _baseline_file(ledger, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    body = {
-        "format": FORMAT,
-        "name": name,
-        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        "runs": [
-            {"id": one.record.id, "digest": _digest(one)} for one in sorted(kept, key=lambda o: o.record.id)
-        ],
-    }
+    runs = [{"id": one.record.id, "digest": _digest(one)} for one in kept]
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    body = {"format": FORMAT, "name": name, "saved": saved, "runs": sorted(runs, key=lambda run: run["id"])}
     fresh = file.with_suffix(".tmp")
     fresh.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     fresh.replace(file)
-    return file
+    return file, [one["id"] for one in runs]
 
 
 def load_baseline(name: str, ledger: Ledger) -> Side:
@@ -145,7 +164,10 @@ def _environment(name: str, ledger: Ledger) -> Side:
 
     def has(*versions: Mapping[str, str]) -> bool:
         found = {_folded(package): version for one in versions for package, version in one.items()}
-        return all(found.get(package) == version for package, version in wanted.items())
+        return all(
+            version in (found.get(package), found.get(package, "").partition("+")[0])
+            for package, version in wanted.items()
+        )
 
     kept = [one for one in records if has(one.record.provenance.versions, one.record.run.versions)]
     failures = [one for one in ledger.failed() if has(one.run.versions, one.versions)]
@@ -160,6 +182,7 @@ def _environment(name: str, ledger: Ledger) -> Side:
     return _side(name, kept, failures, messages)
 
 
+@cache
 def _folded(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package).lower()
 
@@ -193,7 +216,9 @@ def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]
         {one.record.id for one in records if one.record.id.startswith(name)} | {one.id for one in failures}
     )
     if len(ids) > 1 and name not in ids:
-        raise RequestError(f"'{name}' is the start of {len(ids)} run ids ({ids[0]}, {ids[1]} ...); give more of one")
+        raise RequestError(
+            f"'{name}' is the start of {len(ids)} run ids ({ids[0]}, {ids[1]} ...); give more of one"
+        )
     if not ids:
         return None
     id = name if name in ids else ids[0]
@@ -205,20 +230,24 @@ def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]
     )
 
 
-def _by_commit(name: str, records: list[Stored], messages: list[str]) -> Side:
+def _by_commit(name: str, records: list[Stored], messages: list[str]) -> Side | None:
     commit = _resolved(name) or (name if _COMMIT.fullmatch(name) else None)
     kept = [one for one in records if commit and (one.record.provenance.commit or "").startswith(commit)]
     if kept:
         return _side(name, kept, (), messages)
     if commit and _resolved(name):
         held = sorted({(one.record.provenance.commit or "")[:8] for one in records} - {""})
-        raise Incomparable(f"commit {commit[:8]} ('{name}') left no record; there are records of: {_some(held)}")
-    raise RequestError(f"'{name}' names no records; give {KINDS}")
+        raise Incomparable(
+            f"commit {commit[:8]} ('{name}') left no record; there are records of: {_some(held)}"
+        )
+    return None
 
 
 def _resolved(name: str) -> str | None:
     """The commit that git knows by this name, if we are inside a repository."""
-    command = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"]
+    if name.startswith("-"):
+        return None
+    command = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -229,8 +258,3 @@ def _resolved(name: str) -> str | None:
 
 def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"
-
-
-def as_json(side: Side) -> dict[str, Any]:
-    """What a selection holds, for `--json`."""
-    return {"name": side.name, "runs": [one.record.id for one in side.records], "left_out": list(side.messages)}

@@ -235,7 +235,7 @@ class Contract(_Frozen):
     decoding: Decoding = Decoding()
     scorer: str
     #: Further `evaluate` metrics by name.
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = Field((), strict=False)
 
     @property
     def digest(self) -> str:

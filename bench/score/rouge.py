@@ -27,8 +27,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from nltk.stem.porter import PorterStemmer
-
 # Changes whenever any value that `Rouge.score` can return changes.
 _VERSION = 1
 # Prepared references kept per scorer, enough for several models' answers to one test set.
@@ -104,8 +102,12 @@ class Rouge:
 class _Stems(dict[str, str]):
     """Word -> stem, computed when first asked for."""
 
-    def __init__(self) -> None:
-        self._stem: Callable[[str], str] = PorterStemmer().stem
+    @cached_property
+    def _stem(self) -> Callable[[str], str]:
+        from nltk.stem.porter import PorterStemmer  # here: seconds of imports that an identity needs not
+
+        stem: Callable[[str], str] = PorterStemmer().stem
+        return stem
 
     def __missing__(self, word: str) -> str:
         stem = self[word] = self._stem(word) if len(word) > 3 else word

@@ -64,11 +64,8 @@ def execute(args: argparse.Namespace) -> Outcome:
     if args.html:
         write(args.html, _page(result))
     found = problems(result)
-    return Outcome(
-        compare_text.terminal(result),
-        {**to_data(result), "problems": found},
-        1 if args.fail_on_regression and found else 0,
-    )
+    data = {**to_data(result), "problems": found} if args.json else None
+    return Outcome(compare_text.terminal(result), data, 1 if args.fail_on_regression and found else 0)
 
 
 def metrics(text: str) -> tuple[str, ...]:

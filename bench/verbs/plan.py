@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bench.launch import environment
 from bench.ledger import Ledger, Stored
 from bench.run import Run
 from bench.verbs import Outcome, request
@@ -17,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Outcome:
     """List the runs; nothing is prepared, loaded or written."""
-    asked = request.resolve(args)
+    packages = environment.solve(args.packages)
+    asked = request.resolve(args, packages.versions)
+    environment.check_backend(asked.runs, packages)
     ledger = Ledger(args.out)
     finished, _ = ledger.load()
     lines = [_line(run, ledger, finished) for run in asked.runs]

@@ -38,12 +38,16 @@ def execute(args: argparse.Namespace) -> Outcome:
     failures = Ledger(args.out).failed()
     found = board(stored, failures)
     written = [write(found, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
-    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    lines = [leaderboard.terminal(found, width), ""]
+    lines = [leaderboard.terminal(found, width()), ""]
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}" for file in written]
     data = {**export.as_data(found), "unreadable": messages, "written": [str(file) for file in written]}
     return Outcome("\n".join(lines), data)
+
+
+def width() -> int:
+    """Columns of the terminal, at most 100."""
+    return min(shutil.get_terminal_size((100, 24)).columns, 100)
 
 
 def write(found: Board, file: Path) -> Path:

@@ -51,6 +51,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
     what.add_argument("--backend", default="auto", choices=["auto", "transformers", "unsloth"])
+    what.add_argument(
+        "--with",
+        dest="packages",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="run under another version of a package; repeat for several",
+    )
     contract = parser.add_argument_group("the contract, equal for all models")
     contract.add_argument("--eval-split", default="test", choices=["test", "validation"])
     contract.add_argument("--eval-limit", type=int, default=250, metavar="N", help="0 for all (default: 250)")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from bench import progress, provenance
+from bench.launch import environment
 from bench.launch.drive import Orders, drive
+from bench.launch.process import Pool
 from bench.ledger import Ledger
-from bench.verbs import Outcome, request
+from bench.record import Failure
+from bench.report import export, leaderboard
+from bench.report.board import board
+from bench.verbs import Outcome, report, request
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,22 +32,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Outcome:
     """Carry out what is missing, then make the board of all that the ledger holds."""
-    asked = request.resolve(args)
+    packages = environment.solve(args.packages)
+    asked = request.resolve(args, packages.versions)
     ledger = Ledger(args.out)
-    missing = [run for run in asked.runs if not ledger.finished(run.id)]
-    failures = []
-    if missing:
-        selection = request.selection(asked, ledger)
-        for note in asked.notes:
-            print(f"bench: {note}", file=sys.stderr)
-        orders = orders_for(args, asked.runs[0].device)
-        work = [(run, asked.folders[run.id], selection) for run in missing]
-        with progress.watcher(len(missing)) as watcher:
-            failures = drive(work, ledger, orders, watcher)
-    from bench.verbs.report import emit
+    failures = carry_out(args, asked, ledger, packages)
+    return board_of(asked, ledger, exit_code=1 if failures else 0)
 
-    outcome = emit(ledger, only={run.contract.digest for run in asked.runs})
-    return Outcome(outcome.text, outcome.data, exit_code=1 if failures else 0)
+
+def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Outcome:
+    """Write the board of all records; print what belongs to the contract that was asked for."""
+    stored, messages = ledger.load()
+    failures = ledger.failed()
+    file = report.write(board(stored, failures), ledger.out / f"{report.NAME}.md")
+    contract = asked.contract.digest
+    shown = board(
+        [one for one in stored if one.record.run.contract.digest == contract],
+        [failure for failure in failures if failure.run.contract.digest == contract],
+    )
+    lines = [leaderboard.terminal(shown, report.width()), ""]
+    lines += [f"left out: {message}" for message in messages]
+    lines += [f"written: {file}"]
+    return Outcome("\n".join(lines), export.as_data(shown), exit_code)
+
+
+def carry_out(
+    args: argparse.Namespace, asked: request.Request, ledger: Ledger, packages: environment.Environment
+) -> list[Failure]:
+    """Carry out the runs that have no record yet, in their environment; those that died."""
+    environment.check_backend(asked.runs, packages)
+    missing = [run for run in asked.runs if not ledger.finished(run.id)]
+    if not missing:
+        return []
+    environment.build(packages)
+    selection = request.selection(asked, ledger)
+    for note in asked.notes:
+        print(f"bench: {note}", file=sys.stderr)
+    orders = orders_for(args, asked.runs[0].device)
+    work = [(run, asked.folders[run.id], selection) for run in missing]
+    pool = Pool(orders.threads, extra=packages.variables)
+    with closing(pool), progress.watcher(len(missing)) as watcher:
+        return drive(work, ledger, orders, watcher, pool)
 
 
 def orders_for(args: argparse.Namespace, device: str) -> Orders:

@@ -1,0 +1,103 @@
+"use strict";
+/* Shared by all pages: theme, tooltips, copying, sortable tables. */
+
+const el = (name, className, text) => {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+(function theme() {
+  const button = document.getElementById("theme");
+  const choices = ["system", "light", "dark"];
+  let chosen = "system";
+  try { chosen = localStorage.getItem("bench-theme") || "system"; } catch (refused) { /* file:// may refuse */ }
+  const apply = () => {
+    if (chosen === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+    button.textContent = "Theme: " + chosen;
+  };
+  button.addEventListener("click", () => {
+    chosen = choices[(choices.indexOf(chosen) + 1) % choices.length];
+    try { localStorage.setItem("bench-theme", chosen); } catch (refused) { /* kept for this visit only */ }
+    apply();
+  });
+  apply();
+})();
+
+(function tooltips() {
+  const tip = document.getElementById("tip");
+  const hide = () => { tip.hidden = true; };
+  const show = (badge) => {
+    const note = document.getElementById(badge.getAttribute("aria-describedby"));
+    if (!note) return;
+    tip.textContent = note.textContent;
+    tip.hidden = false;
+    const at = badge.getBoundingClientRect(), own = tip.getBoundingClientRect();
+    tip.style.left = Math.max(8, Math.min(at.left, innerWidth - own.width - 8)) + "px";
+    tip.style.top = (at.bottom + own.height + 12 < innerHeight ? at.bottom + 6 : at.top - own.height - 6) + "px";
+  };
+  const badgeOf = (event) => event.target.closest && event.target.closest(".badge");
+  for (const kind of ["mouseover", "focusin", "click"])
+    document.addEventListener(kind, (event) => { const badge = badgeOf(event); if (badge) show(badge); });
+  for (const kind of ["mouseout", "focusout"])
+    document.addEventListener(kind, (event) => { if (badgeOf(event)) hide(); });
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+  addEventListener("scroll", hide, { passive: true });
+})();
+
+for (const button of document.querySelectorAll(".copy")) {
+  button.addEventListener("click", async () => {
+    const code = button.parentElement.querySelector("code");
+    try { await navigator.clipboard.writeText(code.textContent); button.textContent = "Copied"; }
+    catch (refused) { getSelection().selectAllChildren(code); button.textContent = "Selected"; }
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  });
+}
+
+/* A sortable table. Only its first body moves: rows that need no training stay at the bottom. Rows beyond
+   FEW come in a template and stay out of the document until they are asked for, so thousands cost little. */
+const FEW = 250;
+class Board {
+  constructor(table) {
+    const rest = table.parentElement.querySelector("template");
+    this.body = table.tBodies[0];
+    this.heads = [...table.tHead.rows[0].cells];
+    this.rows = [...this.body.rows, ...(rest ? rest.content.querySelectorAll("tr") : [])];
+    this.fits = () => true;
+    this.limit = FEW;
+    this.keys = new Map();
+    this.heads.forEach((head, column) => {
+      const button = head.querySelector(".sort");
+      if (button) button.addEventListener("click", () => this.sort(head, column));
+    });
+  }
+  keysOf(column, numeric) {
+    if (!this.keys.has(column)) {
+      const value = (row) => row.cells[column].dataset.v || "";
+      this.keys.set(column, new Map(this.rows.map((row) => [row, numeric ? Number(value(row)) : value(row)])));
+    }
+    return this.keys.get(column);
+  }
+  sort(head, column) {
+    const numeric = head.classList.contains("num");
+    const before = head.getAttribute("aria-sort");
+    const first = numeric && column > 0 ? "descending" : "ascending";
+    const order = before === "none" ? first : before === "ascending" ? "descending" : "ascending";
+    for (const other of this.heads) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", order);
+    const keys = this.keysOf(column, numeric), sign = order === "ascending" ? 1 : -1;
+    const text = new Intl.Collator("en", { numeric: true }).compare;
+    const compare = numeric ? (a, b) => a - b : text;
+    this.rows.sort((a, b) => sign * compare(keys.get(a), keys.get(b)));
+    this.show();
+  }
+  show() {
+    const fitting = this.rows.filter(this.fits);
+    this.body.replaceChildren(...fitting.slice(0, this.limit));
+    return fitting;
+  }
+}

@@ -1,0 +1,92 @@
+"""The leaderboard as one HTML file that needs nothing else: no network, no server, no library.
+
+Jinja2 fills the templates, because it escapes by default; the drawing is SVG made on this side
+and the behaviour some hundred lines of plain JavaScript. Plotly (4 MB) would not fit into the
+2 MB that a page may have, and a front-end framework would be most of the page for one table and
+one list. The table and the plots are there without JavaScript; it sorts, filters and opens answers.
+
+A content security policy forbids every request and every script but the page's own, by its hash:
+whatever a model answers stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report import words
+from bench.report.board import Board
+from bench.report.page.answers import Packs, embedded
+from bench.report.page.view import view
+
+#: Rows of a table that are in the document from the start; the script knows the same number.
+FEW = 250
+ASSETS = Path(__file__).parent.parent / "assets"
+
+
+def page(board: Board) -> str:
+    """The whole leaderboard page."""
+    packs = Packs()
+    groups = [view(group, number, packs) for number, group in enumerate(board.groups)]
+    finished = [one.record.provenance.finished for one in board.runs]
+    return render(
+        "leaderboard.html.j2",
+        "leaderboard.js",
+        title="Leaderboard",
+        groups=groups,
+        few=FEW,
+        families=_distinct(groups, "family"),
+        methods=_distinct(groups, "method"),
+        scales=sorted({group["scale"] for group in groups}),
+        newest=max(finished, default=""),
+        packs=packs.texts,
+        data={f"g{place}": group["answers"] for place, group in enumerate(groups) if group["answers"]},
+    )
+
+
+def render(template: str, script: str, data: object, **values: Any) -> str:
+    """A page of the project: template, shared style and script, embedded data, policy."""
+    code = asset("page.js") + asset(script)
+    hashed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{hashed}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(asset("page.css")),
+            script=Markup(code),
+            policy=policy,
+            data=Markup(embedded(data)),
+            words=words,
+            **values,
+        )
+    )
+
+
+def asset(name: str) -> str:
+    """The text of one file that goes into the page as it is."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+@lru_cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(ASSETS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _distinct(groups: list[dict[str, Any]], key: str) -> list[str]:
+    return sorted({str(row[key]) for group in groups for row in group["rows"]})

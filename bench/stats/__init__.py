@@ -1,0 +1,41 @@
+"""The statistics of the whole program: pure functions of arrays, no files and no records.
+
+`pivot` holds the one idea that every interval rests on, `paired` compares two runs, `together` speaks about
+a whole table, `ranks` orders a board.  scipy is imported on first use, so `import bench.stats` is cheap.
+"""
+
+from bench.stats.paired import (
+    Comparison,
+    Noise,
+    compare,
+    detection_rate,
+    mean_interval,
+    paired_interval,
+    paired_p,
+    seed_noise,
+    smallest_detectable,
+)
+from bench.stats.pivot import Interval
+from bench.stats.ranks import rank_ranges
+from bench.stats.together import PooledShift, SignTest, Verdict, holm, pooled_shift, sign_test, verdict
+
+__all__ = [
+    "Comparison",
+    "Interval",
+    "Noise",
+    "PooledShift",
+    "SignTest",
+    "Verdict",
+    "compare",
+    "detection_rate",
+    "holm",
+    "mean_interval",
+    "paired_interval",
+    "paired_p",
+    "pooled_shift",
+    "rank_ranges",
+    "seed_noise",
+    "sign_test",
+    "smallest_detectable",
+    "verdict",
+]

@@ -1,0 +1,1 @@
+"""Seven pretrained miniatures, one for each family: how they were built, repeatably."""

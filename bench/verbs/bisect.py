@@ -1,0 +1,234 @@
+"""`bench bisect PACKAGE GOOD BAD`: the release that changed the numbers or broke the runs.
+
+What is left open on the command line is chosen as small as can tell: with `--fails` the smoke budget
+and one causal twin, since code that breaks does so in the first steps; with a metric all models that
+are asked for at the ends, and then the one that moved. A run that died of an exception is not repeated
+when the search resumes; one that was killed is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from bench import registry
+from bench.errors import EnvironmentUnsolvable, UnknownName
+from bench.launch import environment
+from bench.launch.bisect import Found, Side, Step, Trial, first_changed, first_failing
+from bench.launch.environment import Environment
+from bench.ledger import Ledger, Stored
+from bench.record import Failure
+from bench.report import words
+from bench.report.examples import METRIC, aligned, series
+from bench.report.judging import THRESHOLD
+from bench.score.rouge import Rouge
+from bench.verbs import Outcome, request, run
+from bench.verbs.compare import write
+
+#: What `--fails` runs where nothing else is asked for.
+SMALLEST = {"budget": "smoke", "eval_limit": 20, "max_new_tokens": 16}
+TRACE = 12
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Package, both ends, what to look at, and the options of `bench run`."""
+    parser.add_argument("package", metavar="PACKAGE", help="a distribution's name, such as trl")
+    parser.add_argument("good", metavar="GOOD", help="the older release, known to be good")
+    parser.add_argument("bad", metavar="BAD", help="the newer release, known to be bad")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--metric", default=METRIC, help=f"look at this score ({METRIC})")
+    what.add_argument("--fails", action="store_true", help="look at whether the runs die")
+    parser.add_argument(
+        "--threshold", type=float, default=THRESHOLD, metavar="X", help=f"smaller changes do not count ({THRESHOLD})"
+    )
+    run.configure(parser)
+    parser.set_defaults(models=None, budget=None, eval_limit=None, max_new_tokens=None)
+
+
+def execute(args: argparse.Namespace) -> Outcome:
+    """Search, write the report beside the records and print it."""
+    if args.metric not in Rouge.KINDS:
+        raise UnknownName("metric", args.metric, Rouge.KINDS)
+    _fill(args)
+    ledger = Ledger(args.out)
+    releases = environment.releases(args.package, args.good, args.bad)
+    attempts = _Attempts(args, ledger)
+    models = _names(args)
+    if args.fails:
+        found = first_failing(releases, models, attempts)
+    else:
+        found = first_changed(releases, models, attempts, args.threshold)
+    text = markdown(args, releases, found, attempts)
+    file = args.out / f"bisect-{args.package}-{args.good}-{args.bad}.md"
+    write(file, text)
+    data = {
+        "package": args.package,
+        "releases": releases,
+        "last_good": found.last,
+        "first_bad": found.first,
+        "between": list(found.between),
+        "reason": found.reason,
+        "model": found.model,
+        "effect": found.effect and vars_of(found.effect),
+        "steps": [{**vars(step), "difference": step.difference and vars_of(step.difference)} for step in found.steps],
+        "written": str(file),
+    }
+    return Outcome(f"{text}\nwritten: {file}", data, 0 if found.first else 2)
+
+
+def vars_of(interval: object) -> dict[str, float]:
+    """An interval as data."""
+    return {end: float(getattr(interval, end)) for end in ("mean", "low", "high")}
+
+
+def markdown(args: argparse.Namespace, releases: Sequence[str], found: Found, attempts: _Attempts) -> str:
+    """The report: the answer, what was run, every release that was tried, and both sides."""
+    plan = attempts.requests[found.steps[0].release].runs[0]
+    models = f"{found.model}, " if found.model else f"{', '.join(_names(args))}, "
+    lines = [
+        f"# {args.package} {args.good} to {args.bad}: {_headline(args, found)}",
+        "",
+        _answer(args, found),
+        "",
+        f"Tried with {models}{found.seeds} seed{'s' * (found.seeds > 1)}, scale {plan.scale}, on {plan.device}. "
+        + plan.contract.in_words(),
+        "",
+        f"| {args.package} | finding | seeds | {args.metric} | change from {args.good} (95%) | why | moved beside it |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    by_release = {step.release: step for step in found.steps}
+    lines += [_row(by_release.get(release), release, args, attempts) for release in releases]
+    for title, release in (("Last good", found.last), ("First bad", found.first)):
+        if release:
+            lines += ["", *_evidence(f"{title}: {args.package} {release}", release, args, attempts)]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(args: argparse.Namespace, found: Found) -> str:
+    if found.first is None:
+        return "nothing found"
+    verb = "broke the runs" if _is_failure(found) else f"changed {args.metric}"
+    return f"{found.first} {verb}" if not found.between else f"one of {len(found.between) + 1} releases {verb}"
+
+
+def _answer(args: argparse.Namespace, found: Found) -> str:
+    if found.first is None:
+        return f"There is nothing to find: {found.reason}."
+    which = f"**{args.package} {found.first}**"
+    if found.between:
+        which += f" or one of {', '.join(found.between)}, which cannot be judged,"
+    if _is_failure(found):
+        return f"{which} is the first release under which the runs die: `{found.reason}`"
+    effect = ""
+    if found.effect:
+        effect = f", by {words.change(found.effect.mean)} ({words.change_interval(found.effect)}) between the ends"
+    return f"{which} is the first release that changed {args.metric}{effect}."
+
+
+def _is_failure(found: Found) -> bool:
+    return found.effect is None
+
+
+def _row(step: Step | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
+    if step is None:
+        return f"| {release} | not tried |  |  |  |  |  |"
+    value = "" if step.value is None else words.score(step.value)
+    difference = ""
+    if step.difference:
+        difference = f"{words.change(step.difference.mean)} ({words.change_interval(step.difference)})"
+    tried = attempts.environments.get(release, Environment())
+    beside = ", ".join(f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != args.package)
+    why = step.reason.replace("|", "\\|")
+    finding = "dies" if step.side is Side.BAD and step.value is None else step.side.value
+    return f"| {release} | {finding} | {step.seeds or ''} | {value} | {difference} | {why} | {beside} |"
+
+
+def _evidence(title: str, release: str, args: argparse.Namespace, attempts: _Attempts) -> list[str]:
+    lines = [f"## {title}", ""]
+    for stored in attempts.records.get(release, [])[:3]:
+        estimate = stored.record.scores["tuned"][args.metric]
+        lines.append(
+            f"- `{stored.record.id}`: {args.metric} {words.score(estimate.mean)}, final loss "
+            f"{stored.record.final_loss:.4f}, {stored.record.spent.steps} steps"
+        )
+    for failure in attempts.failures.get(release, [])[:1]:
+        lines += [f"- `{failure.id}` died at stage '{failure.stage}': `{failure.reason}`", "", "```text"]
+        lines += [*_anywhere(failure.traceback).strip().splitlines()[-TRACE:], "```"]
+    runs = attempts.requests[release].runs
+    versions = ", ".join(f"{name} {version}" for name, version in runs[0].versions.items())
+    return [*lines, "", f"Versions: {versions}."]
+
+
+def _anywhere(traceback: str) -> str:
+    """A traceback whose files are named from their package on: the same on every machine."""
+    return re.sub(r'File "[^"]*?/(?:site-packages|environments/[^/"]+)/', 'File "', traceback)
+
+
+@dataclass
+class _Attempts:
+    """Carries out the runs of one release, and keeps what they left as evidence."""
+
+    args: argparse.Namespace
+    ledger: Ledger
+    environments: dict[str, Environment] = field(default_factory=dict)
+    requests: dict[str, request.Request] = field(default_factory=dict)
+    records: dict[str, list[Stored]] = field(default_factory=dict)
+    failures: dict[str, list[Failure]] = field(default_factory=dict)
+
+    def __call__(self, release: str, models: Sequence[str], seeds: int) -> Trial:
+        args = argparse.Namespace(**vars(self.args))
+        args.models, args.seeds = ",".join(models), ",".join(map(str, range(seeds)))
+        try:
+            packages = environment.solve([*args.packages, f"{args.package}=={release}"])
+            asked = request.resolve(args, packages.versions)
+            self.environments[release], self.requests[release] = packages, asked
+            known = self._known(asked)
+            if not known:
+                run.carry_out(args, asked, self.ledger, packages)
+        except EnvironmentUnsolvable as error:
+            return Trial(release, unbuildable=str(error))
+        failed = known or self._known(asked, died=True)
+        records, messages = self.ledger.load(one.id for one in asked.runs if self.ledger.finished(one.id))
+        self.records[release], self.failures[release] = records, failed
+        if failed or len(records) < len(asked.runs):
+            why = failed[0].reason if failed else "; ".join(messages) or "left no record"
+            return Trial(release, error=why)
+        return self._scores(release, records, models)
+
+    def _known(self, asked: request.Request, died: bool = False) -> list[Failure]:
+        """Failures of these runs; those by an exception come again, unlike a kill, and need no repeat."""
+        ids = {one.id for one in asked.runs if not self.ledger.finished(one.id)}
+        return [one for one in self.ledger.failed() if one.id in ids and (died or one.traceback)]
+
+    def _scores(self, release: str, records: Sequence[Stored], models: Sequence[str]) -> Trial:
+        scores, groups = {}, ()
+        for model in models:
+            own = sorted((one for one in records if one.record.run.name == model), key=lambda s: s.record.run.seed)
+            values, _, groups = aligned([series(one, [self.args.metric]) for one in own], self.args.metric)
+            scores[model] = np.asarray(values)
+        return Trial(release, scores, groups)
+
+
+def _fill(args: argparse.Namespace) -> None:
+    """What was left open, as small as can tell."""
+    usual = {"budget": "short", "eval_limit": 250, "max_new_tokens": 96}
+    for name, value in (SMALLEST if args.fails else usual).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.models is None:
+        args.models = _one_causal() if args.fails else "all"
+
+
+def _one_causal() -> str:
+    """The causal model of fewest parameters that has a twin."""
+    causal = [spec for spec in registry.models().values() if spec.objective == "causal" and spec.twin]
+    return min(causal, key=lambda spec: spec.parameters).name
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    probe = argparse.Namespace(**{**vars(args), "seeds": "0"})
+    return list(dict.fromkeys(one.name for one in request.resolve(probe).runs))

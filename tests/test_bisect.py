@@ -1,0 +1,183 @@
+"""The search of `bench bisect`: pure logic over fake releases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.launch.bisect import LOOKS, Side, Trial, first_changed, first_failing, search
+
+RELEASES = [f"1.{minor}.0" for minor in range(10)]
+
+
+class Fake:
+    """Runs whose scores follow a level per release, with noise of examples and of seeds."""
+
+    def __init__(
+        self,
+        level: Sequence[float],
+        training_noise: float = 0.0,
+        dies: Sequence[str] = (),
+        unbuildable: Sequence[str] = (),
+        models: Sequence[str] = ("gpt2",),
+        same: bool = False,
+    ) -> None:
+        self.level = dict(zip(RELEASES, level, strict=True))
+        self.training_noise = training_noise
+        self.dies, self.unbuildable, self.moving = dies, unbuildable, models
+        self.same = same
+        self.asked: list[tuple[str, int]] = []
+
+    def __call__(self, release: str, models: Sequence[str], seeds: int) -> Trial:
+        self.asked.append((release, seeds))
+        if release in self.unbuildable:
+            return Trial(release, unbuildable="no such set of versions")
+        if release in self.dies:
+            return Trial(release, error="TypeError: unexpected keyword")
+        return Trial(release, {model: self.scores(release, model, seeds) for model in models})
+
+    def scores(self, release: str, model: str, seeds: int, n: int = 120) -> np.ndarray:
+        shift = self.level[release] if model in self.moving else 0.0
+        easy = np.random.default_rng(7).beta(2, 6, n)
+        rows = []
+        for seed in range(seeds):
+            # Two releases of one level differ by nothing, unless `same` is off and the training is noisy.
+            place = RELEASES.index(release) if self.training_noise and not self.same else 0
+            luck = np.random.default_rng([seed, place])
+            rows.append(easy + shift + self.training_noise * luck.standard_normal() + 0.03 * luck.standard_normal(n))
+        return np.array(rows)
+
+
+@given(count=st.integers(2, 40), change=st.integers(1, 39), unknown=st.sets(st.integers(1, 38)))
+def test_the_first_bad_release_is_always_between_the_two_that_are_named(
+    count: int, change: int, unknown: set[int]
+) -> None:
+    """Whatever cannot be judged, the change is bracketed as tightly as the others allow."""
+    change = min(change, count - 1)
+    names = [str(number) for number in range(count)]
+    asked = []
+
+    def judged(name: str) -> Side:
+        asked.append(name)
+        if int(name) in unknown:
+            return Side.UNKNOWN
+        return Side.BAD if int(name) >= change else Side.GOOD
+
+    last, first, between = search(names, judged)
+    assert int(last) < change <= int(first)
+    assert list(map(str, range(int(last) + 1, int(first)))) == list(between)
+    assert all(int(name) in unknown for name in between)
+    assert len(asked) == len(set(asked))
+    assert "0" not in asked
+    assert names[-1] not in asked
+
+
+def test_few_releases_are_asked_for() -> None:
+    """Halving: a thousand releases take ten questions."""
+    asked = []
+
+    def judged(name: str) -> Side:
+        asked.append(name)
+        return Side.BAD if int(name) >= 700 else Side.GOOD
+
+    assert search([str(number) for number in range(1024)], judged) == ("699", "700", ())
+    assert len(asked) <= 10
+
+
+def test_the_first_release_that_dies_is_named_with_its_error() -> None:
+    """Evidence is the error itself."""
+    found = first_failing(RELEASES, ["gpt2"], Fake([0.0] * 10, dies=RELEASES[6:]))
+    assert (found.last, found.first, found.between) == ("1.5.0", "1.6.0", ())
+    assert found.reason == "TypeError: unexpected keyword"
+
+
+def test_both_ends_are_tried_before_anything_else() -> None:
+    """A wrong end is said and nothing is searched."""
+    fake = Fake([0.0] * 10, dies=RELEASES)
+    found = first_failing(RELEASES, ["gpt2"], fake)
+    assert found.first is None
+    assert "1.0.0 is no good end: TypeError" in found.reason
+    assert fake.asked == [("1.0.0", 1)]
+    found = first_failing(RELEASES, ["gpt2"], Fake([0.0] * 10))
+    assert found.first is None
+    assert found.reason.startswith("nothing breaks: 1.9.0")
+
+
+def test_a_release_without_an_environment_is_no_failure() -> None:
+    """What cannot be built is named beside the answer, never as the culprit."""
+    found = first_failing(RELEASES, ["gpt2"], Fake([0.0] * 10, dies=RELEASES[6:], unbuildable=["1.5.0", "1.6.0"]))
+    assert (found.last, found.first, found.between) == ("1.4.0", "1.7.0", ("1.5.0", "1.6.0"))
+
+
+@pytest.mark.parametrize("change", range(1, 10))
+def test_a_drop_that_is_exact_is_found_with_certainty(change: int) -> None:
+    """Where equal releases give equal scores, single seeds suffice between the ends."""
+    fake = Fake([0.0] * change + [-0.05] * (10 - change))
+    found = first_changed(RELEASES, ["gpt2"], fake)
+    assert (found.last, found.first) == (RELEASES[change - 1], RELEASES[change])
+    assert {seeds for release, seeds in fake.asked if release not in ("1.0.0", "1.9.0")} <= {1}
+
+
+def test_a_drop_amid_training_noise_is_found_with_more_seeds() -> None:
+    """No two releases give equal scores here, so only the statistics can tell."""
+    hits = 0
+    for change in range(1, 10):
+        fake = Fake([0.0] * change + [-0.06] * (10 - change), training_noise=0.008)
+        found = first_changed(RELEASES, ["gpt2"], fake)
+        hits += found.first == RELEASES[change]
+        assert found.effect is not None
+        assert found.effect.mean == pytest.approx(-0.06, abs=0.02)
+        assert max(seeds for _, seeds in fake.asked) >= LOOKS[0]
+    assert hits >= 8
+
+
+def test_noise_alone_is_no_change() -> None:
+    """Ends that differ by training noise are not told apart, and the answer says what could have been."""
+    calls = []
+    for start in range(20):
+        fake = Fake([0.0] * 10, training_noise=0.01)
+        fake.scores = lambda r, m, s, n=120, f=Fake.scores, k=start, me=fake: f(me, r, f"{m}", s, n) + (  # type: ignore[method-assign]
+            0.01 * np.random.default_rng([k, RELEASES.index(r)]).standard_normal((8, 1))[:s]
+        )
+        calls.append(first_changed(RELEASES, ["gpt2"], fake))
+    assert sum(one.first is not None for one in calls) <= 2
+    assert "would have been found" in next(one for one in calls if one.first is None).reason
+
+
+def test_identical_ends_need_two_runs() -> None:
+    """The same scores for every example: no further seed is spent."""
+    fake = Fake([0.0] * 10)
+    found = first_changed(RELEASES, ["gpt2"], fake)
+    assert found.first is None
+    assert "same score for every example" in found.reason
+    assert len(fake.asked) == 2
+
+
+def test_only_the_model_that_moved_is_followed() -> None:
+    """The smallest plan: models whose scores did not move cost one run an end."""
+    asked: list[tuple[str, tuple[str, ...]]] = []
+    fake = Fake([0.0] * 4 + [-0.05] * 6, models=("phi",))
+
+    def attempt(release: str, models: Sequence[str], seeds: int) -> Trial:
+        asked.append((release, tuple(models)))
+        return fake(release, models, seeds)
+
+    found = first_changed(RELEASES, ["gpt2", "phi"], attempt)
+    assert (found.model, found.first) == ("phi", "1.4.0")
+    assert all(models == ("phi",) for _, models in asked[2:])
+
+
+def test_a_newer_end_that_dies_is_searched_for_failures() -> None:
+    """Numbers were asked for, but there are none: the first release that dies is the answer."""
+    found = first_changed(RELEASES, ["gpt2"], Fake([0.0] * 10, dies=RELEASES[3:]))
+    assert (found.last, found.first) == ("1.2.0", "1.3.0")
+
+
+def test_a_release_between_that_dies_is_left_open() -> None:
+    """It has no numbers, so it is on neither side."""
+    found = first_changed(RELEASES, ["gpt2"], Fake([0.0] * 5 + [-0.05] * 5, dies=["1.4.0"]))
+    assert (found.last, found.first, found.between) == ("1.3.0", "1.5.0", ("1.4.0",))

@@ -1,0 +1,257 @@
+"""Which records stand in one table, and with which numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from records import make_board, make_contract, make_failure, make_record
+
+from bench.ledger import Stored
+from bench.record import Backend, Written
+from bench.report import board as boards
+from bench.report.badges import badges
+from bench.report.board import MAIN, Board, board
+from bench.spec import DataRef
+from bench.stats import Interval
+
+
+def only(found: Board) -> boards.Group:
+    """The group of a board that has one."""
+    assert len(found.groups) == 1
+    return found.groups[0]
+
+
+def width(interval: Interval) -> float:
+    """How far an interval reaches from end to end."""
+    return interval.high - interval.low
+
+
+def test_seeds_of_a_model_are_one_row(tmp_path: Path) -> None:
+    """Three seeds of two models are two rows of three seeds."""
+    group = only(board(make_board(tmp_path, ["gpt2", "phi-1.5"])))
+    assert {row.model: row.seeds for row in group.rows} == {"gpt2": (0, 1, 2), "phi-1.5": (0, 1, 2)}
+
+
+def test_a_row_is_the_mean_over_seeds_and_examples(tmp_path: Path) -> None:
+    """Pooling averages what the records hold."""
+    stored = [make_record(tmp_path, seed=seed) for seed in range(3)]
+    row = only(board(stored)).rows[0]
+    tuned = np.mean([one.scores["rows"]["tuned"][MAIN]["f"] for one in stored])
+    base = np.mean([one.scores["rows"]["base"][MAIN]["f"] for one in stored])
+    assert row.tuned[MAIN].mean == pytest.approx(tuned)
+    assert row.gain[MAIN].mean == pytest.approx(tuned - base)
+    assert row.gain[MAIN].low < row.gain[MAIN].mean < row.gain[MAIN].high
+
+
+def test_the_gain_is_paired(tmp_path: Path) -> None:
+    """Examples differ far more than the two answers to one example do."""
+    row = only(board(make_board(tmp_path, ["gpt2", "phi-1.5", "llama-2-7b"]))).rows[0]
+    assert width(row.gain[MAIN]) < 0.6 * np.hypot(width(row.tuned[MAIN]), width(row.base[MAIN]))
+
+
+def test_rows_are_ordered_by_score_and_share_a_rank_when_close(tmp_path: Path) -> None:
+    """A clear winner ranks alone; two equal models share a range."""
+    stored = [
+        *(make_record(tmp_path, "gpt2", seed, gain=0.30) for seed in range(3)),
+        *(make_record(tmp_path, "llama-2-7b", seed, gain=0.05) for seed in range(3)),
+        *(make_record(tmp_path, "llama-3.1-8b", seed, gain=0.099) for seed in range(3)),
+    ]
+    rows = only(board(stored)).rows
+    assert rows[0].model == "gpt2"
+    assert rows[0].rank == (1, 1)
+    assert [row.rank for row in rows[1:]] == [(2, 3), (2, 3)]
+
+
+def test_one_seed_keeps_the_records_own_interval(tmp_path: Path) -> None:
+    """Without a second seed anywhere there is nothing to pool."""
+    one = make_record(tmp_path)
+    row = only(board([one])).rows[0]
+    assert row.tuned[MAIN].low == one.record.scores["tuned"][MAIN].low
+    assert row.gain[MAIN].high == one.record.gain[MAIN].high
+
+
+def test_another_budget_is_another_table_that_says_why(tmp_path: Path) -> None:
+    """Rows of two contracts are never ranked together."""
+    short = make_record(tmp_path, finished="2026-11-20T12:00:00Z")
+    long = make_record(tmp_path, contract=make_contract(steps=600))
+    found = board([long, short])
+    assert [group.contract.budget.steps for group in found.groups] == [60, 600]
+    assert found.groups[0].apart == ""
+    assert found.groups[1].apart == "budget.steps 600, not 60"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"scorer": "another"}, "scorer another, not "),
+        ({"max_length": 64}, "max_length 64, not 512"),
+        ({"eval": DataRef(name="dolly", digest=64 * "a")}, "eval.name dolly, not course-qa"),
+    ],
+)
+def test_any_difference_of_contracts_separates(tmp_path: Path, changes: dict[str, object], why: str) -> None:
+    """Scorer, length and data alike."""
+    first = make_record(tmp_path, finished="2026-11-20T12:00:00Z")
+    other = make_record(tmp_path, contract=make_contract(**changes))
+    assert why in board([first, other]).groups[1].apart
+
+
+def test_scales_are_never_ranked_together(tmp_path: Path) -> None:
+    """A twin and its published checkpoint stand in two tables."""
+    found = board(
+        [make_record(tmp_path, finished="2026-11-20T12:00:00Z"), make_record(tmp_path, scale="full")]
+    )
+    assert [group.scale for group in found.groups] == ["mini", "full"]
+    assert found.groups[1].apart == "scale full, not mini"
+
+
+def test_other_evaluation_examples_are_another_table(tmp_path: Path) -> None:
+    """The same contract on other examples, as after an edit of the data's cache, is not comparable."""
+    found = board([make_record(tmp_path, n=60), make_record(tmp_path, "phi-1.5", n=50)])
+    assert len(found.groups) == 2
+    assert found.groups[1].apart == "scored on other evaluation examples"
+
+
+def test_the_newest_versions_stand_for_a_model(tmp_path: Path) -> None:
+    """An older set is counted and left out, whatever it scored."""
+    old = [make_record(tmp_path, seed=seed, versions={"trl": "1.12.0"}, gain=0.3) for seed in range(3)]
+    new = make_record(tmp_path, gain=0.05, finished="2026-11-21T10:00:00Z")
+    group = only(board([*old, new]))
+    assert group.rows[0].stored == (new,)
+    assert group.left_out == 3
+
+
+def test_models_may_stand_with_different_versions(tmp_path: Path) -> None:
+    """Each model's newest set is its own."""
+    stored = [make_record(tmp_path, "gpt2"), make_record(tmp_path, "phi-1.5", versions={"trl": "1.12.0"})]
+    group = only(board(stored))
+    assert len(group.rows) == 2
+    assert group.left_out == 0
+
+
+def test_reference_rows_are_the_records_own(tmp_path: Path) -> None:
+    """Copying the question and the nearest answer, best first."""
+    one = make_record(tmp_path)
+    references = only(board([one])).references
+    assert {row.name for row in references} == {"copy", "nearest"}
+    assert references[0].scores[MAIN].mean >= references[1].scores[MAIN].mean
+    for row in references:
+        assert row.scores[MAIN].mean == one.record.scores[row.name][MAIN].mean
+
+
+def test_failures_stand_with_their_contract(tmp_path: Path) -> None:
+    """A failure of another contract makes a table of its own, without rows."""
+    stored = [make_record(tmp_path, "gpt2")]
+    here = make_failure(tmp_path, "phi-1.5")
+    elsewhere = here.model_copy(
+        update={"run": here.run.model_copy(update={"contract": make_contract(steps=4)})}
+    )
+    found = board(stored, [here, elsewhere])
+    assert found.groups[0].failures == (here,)
+    assert (found.groups[1].rows, found.groups[1].failures) == ((), (elsewhere,))
+
+
+def test_a_failure_is_forgotten_once_the_seed_succeeded(tmp_path: Path) -> None:
+    """Under newer versions it works; the older death is no news."""
+    failure = make_failure(tmp_path, "gpt2", seed=0)
+    late = make_record(tmp_path, "gpt2", versions={"trl": "1.14.0"}, finished="2026-11-21T10:00:00Z")
+    assert only(board([late], [failure])).failures == ()
+    early = make_record(tmp_path, "gpt2", versions={"trl": "1.14.1"}, finished="2026-11-01T10:00:00Z")
+    assert only(board([early], [failure])).failures == (failure,)
+
+
+def test_cost_averages_time_and_takes_the_highest_peak(tmp_path: Path) -> None:
+    """Time differs by seed; memory is what must be there."""
+    stored = [make_record(tmp_path, seed=seed) for seed in range(3)]
+    cost = only(board(stored)).rows[0].cost
+    assert cost.seconds == pytest.approx(np.mean([sum(one.record.spent.seconds.values()) for one in stored]))
+    assert cost.memory == max(one.record.spent.peak_memory for one in stored)
+
+
+def test_memory_is_the_gpus_where_there_is_one(tmp_path: Path) -> None:
+    """Host memory says little of a run on a GPU."""
+    one = make_record(tmp_path, scale="full")
+    assert only(board([one])).rows[0].cost.memory == one.record.spent.peak_gpu_memory
+
+
+def test_many_records_are_not_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit no per-example score is opened, and intervals only widen."""
+    stored = make_board(tmp_path, ["gpt2", "phi-1.5", "llama-2-7b"])
+    exact = only(board(stored))
+    monkeypatch.setattr(boards, "READ_AT_MOST", 8)
+    for one in stored:
+        (one.folder / "scores.json").unlink()
+    coarse = only(board([Stored(one.record, one.folder) for one in stored]))
+    assert (exact.exact, coarse.exact) == (True, False)
+    for fine, wide in zip(exact.rows, coarse.rows, strict=True):
+        assert wide.tuned[MAIN].mean == pytest.approx(fine.tuned[MAIN].mean)
+        assert width(wide.gain[MAIN]) > 0.95 * width(fine.gain[MAIN])
+        assert wide.rank[0] <= fine.rank[0] <= fine.rank[1] <= wide.rank[1]
+
+
+def test_examples_are_paired_by_id_not_by_place(tmp_path: Path) -> None:
+    """A record that lists its examples in another order gives the same board."""
+    stored = make_board(tmp_path, ["gpt2", "phi-1.5"], seeds=(0, 1))
+    before = only(board(stored))
+    turned = stored[0]
+    scores = turned.scores
+    for part in ("ids", "groups", "categories"):
+        scores[part] = scores[part][::-1]
+    for kinds in scores["rows"].values():
+        for values in kinds.values():
+            for name in values:
+                values[name] = values[name][::-1]
+    after = only(board(stored))
+    for left, right in zip(before.rows, after.rows, strict=True):
+        assert left.gain[MAIN].high == pytest.approx(right.gain[MAIN].high)
+
+
+def test_no_records_make_an_empty_board() -> None:
+    """Nothing is not an error."""
+    assert board([]).groups == ()
+
+
+def names(stored: Stored) -> list[str]:
+    """The badges of a row of one record."""
+    return [badge.name for badge in badges([stored.record])]
+
+
+def test_badges_say_what_a_reader_must_know(tmp_path: Path) -> None:
+    """Fallback with its reason, one seed, mini, dirty tree."""
+    one = make_record(tmp_path, fallbacks=["no Unsloth: not installed"], dirty=True)
+    assert names(one) == ["fallback", "one seed", "mini", "dirty tree"]
+    assert badges([one.record])[0].reason == "no Unsloth: not installed"
+    assert names(make_record(tmp_path, "phi-1.5", scale="full")) == ["one seed"]
+
+
+def test_badges_count_what_was_cut_or_repeated(tmp_path: Path) -> None:
+    """Truncated training examples, repeated epochs, answers at the limit, empty answers."""
+    one = make_record(tmp_path)
+    spent = one.record.spent.model_copy(update={"truncated": 3})
+    data = one.record.data.model_copy(update={"selected": {"train": 100, "test": 60}})
+    written = Written(examples=60, mean_tokens=9, mean_words=7, empty=2, truncated=30, echoed=0, distinct=50)
+    record = one.record.model_copy(update={"spent": spent, "data": data, "written": {"tuned": written}})
+    found = {badge.name: badge.reason for badge in badges([record])}
+    assert found["truncated"].startswith("3 training examples")
+    assert "4.8 epochs" in found["repeated epochs"]
+    assert found["cut answers"].startswith("30 of 60")
+    assert found["empty answers"].startswith("2 of 60")
+
+
+def test_a_template_of_its_own_is_a_badge(tmp_path: Path) -> None:
+    """Such a row was prompted otherwise than the rest."""
+    one = make_record(tmp_path)
+    model = one.record.run.model.model_copy(update={"template": "chat"})
+    record = one.record.model_copy(update={"run": one.record.run.model_copy(update={"model": model})})
+    assert "own template" in [badge.name for badge in badges([record])]
+
+
+def test_every_fallback_of_a_row_is_named_once(tmp_path: Path) -> None:
+    """Three seeds that fell back for one reason say it once."""
+    stored = [make_record(tmp_path, seed=seed) for seed in range(2)]
+    backend = Backend(
+        name="peft", reason="r", fallbacks=("no 4-bit: no CUDA",), precision="fp32", quantisation=None
+    )
+    records = [one.record.model_copy(update={"backend": backend}) for one in stored]
+    assert badges(records)[0].reason == "no 4-bit: no CUDA"

@@ -1,0 +1,154 @@
+"""The board as text.
+
+Whole outputs are golden files; after a wanted change: `BENCH_GOLDEN=write pytest tests/test_leaderboard.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from records import make_board, make_contract, make_failure, make_record
+
+from bench.ledger import Ledger, Stored
+from bench.report import words
+from bench.report.board import Board, board
+from bench.report.leaderboard import markdown, readme_block, terminal
+
+GOLDEN = Path(__file__).parent / "golden"
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Board:
+    """Two contracts, one-seed rows, a fallback, older versions, a failure."""
+    out = tmp_path_factory.mktemp("reports")
+    stored = make_board(out, ["gpt2", "phi-1.5", "bart-large-xsum"])
+    stored += [
+        make_record(out, "llama-2-7b", gain=0.08, fallbacks=["Unsloth: not installed"]),
+        make_record(out, "gpt2", versions={"trl": "1.12.0"}, finished="2026-10-01T10:00:00Z"),
+        make_record(out, "gpt2", contract=make_contract(steps=4), finished="2026-10-02T10:00:00Z"),
+    ]
+    return board(stored, [make_failure(out, "mistral-7b-v0.3", reason="out of memory\nkilled by signal 9")])
+
+
+def check(name: str, text: str) -> None:
+    """Compare with the golden file, or write it when asked to."""
+    file = GOLDEN / name
+    if os.environ.get("BENCH_GOLDEN") == "write":
+        file.write_text(text, encoding="utf-8")
+    assert text == file.read_text(encoding="utf-8")
+
+
+def test_the_markdown_is_the_golden_one(everything: Board) -> None:
+    """Contract above, references apart, notes, failures and versions below."""
+    check("leaderboard.md", markdown(everything, chart="leaderboard.svg"))
+
+
+def test_the_terminal_board_is_the_golden_one(everything: Board) -> None:
+    """At 100 columns."""
+    check("leaderboard.txt", terminal(everything, 100) + "\n")
+
+
+def test_a_narrow_terminal_gets_the_golden_one(everything: Board) -> None:
+    """At 80 columns, with fewer of them."""
+    check("leaderboard-80.txt", terminal(everything, 80) + "\n")
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_terminal_board_fits(everything: Board, width: int) -> None:
+    """No line is wider than asked for."""
+    assert max(map(len, terminal(everything, width).splitlines())) <= width
+
+
+def test_a_long_name_does_not_break_the_terminal(tmp_path: Path) -> None:
+    """A user's model may have any name."""
+    one = make_record(tmp_path)
+    model = one.record.run.model.model_copy(
+        update={"name": "a-model-of-my-own-with-a-very-long-name-0123456789"}
+    )
+    record = one.record.model_copy(update={"run": one.record.run.model_copy(update={"model": model})})
+    text = terminal(board([Stored(record, one.folder)]), 80)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_markdown_is_one_table_a_group_with_equal_cells(everything: Board) -> None:
+    """A reader of GitHub's dialect sees two tables, every row as wide as its head."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown(everything))
+    assert sum(token.type == "table_open" for token in tokens) == 2
+    rows = [line for line in markdown(everything).splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in rows}) == 1
+
+
+def test_what_a_user_wrote_cannot_break_the_markdown(tmp_path: Path) -> None:
+    """A pipe, a tag or a new line in a reason stays text."""
+    stored = [make_record(tmp_path, fallbacks=["a | b\n<script>alert(1)</script> *c*"])]
+    text = markdown(board(stored, [make_failure(tmp_path, reason="no\n| a |\n<b>")]))
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert html.count("<table>") == 1
+    assert "a | b &lt;script&gt;alert(1)&lt;/script&gt; *c*" in html
+
+
+def test_the_chart_is_embedded_only_where_it_is(everything: Board) -> None:
+    """A broken image would be worse than none."""
+    assert "](leaderboard.svg)" in markdown(everything, "leaderboard.svg")
+    assert "](" not in markdown(everything)
+
+
+def test_an_empty_board_says_how_to_start() -> None:
+    """In both forms."""
+    assert "bench run --models all" in terminal(board([]))
+    assert "bench run --models all" in markdown(board([]))
+
+
+def test_a_board_of_failures_alone_is_shown(tmp_path: Path) -> None:
+    """Every run died: no table, but every reason."""
+    found = board([], [make_failure(tmp_path, "gpt2", reason="no disk left")])
+    assert "gpt2, seed 0: failed in stage 'train': no disk left" in terminal(found)
+    assert "no disk left" in markdown(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(950, "950"), (1_234, "1.23 k"), (233_000, "233 k"), (1_780_000, "1.78 M"), (8_030_261_248, "8.03 B")],
+)
+def test_counts_have_three_digits(value: float, text: str) -> None:
+    """Parameters are read, not counted."""
+    assert words.count(value) == text
+
+
+def test_differences_carry_their_sign() -> None:
+    """With a true minus sign, and none where nothing differs."""
+    assert (words.change(0.0123), words.change(-0.0123), words.change(-0.0001)) == (
+        "+0.012",
+        "\N{MINUS SIGN}0.012",
+        "0.000",
+    )
+
+
+def test_the_board_path_loads_nothing_heavy() -> None:
+    """Reprinting a board must not pay for pandas, torch or a browser's page."""
+    code = (
+        "import sys; import bench.verbs.report, bench.report.leaderboard; "
+        "heavy = ('torch', 'pandas', 'transformers', 'jinja2', 'scipy'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_readme_shows_the_board_of_the_committed_records() -> None:
+    """README and records never disagree."""
+    text = README.read_text(encoding="utf-8") if README.is_file() else ""
+    if "<!-- board:start -->" not in text:
+        pytest.skip("README.md holds no <!-- board:start --> marker yet")
+    shown = text.split("<!-- board:start -->")[1].split("<!-- board:end -->")[0].strip()
+    stored, messages = Ledger(README.parent / "reports").load()
+    assert messages == []
+    assert shown == readme_block(stored).strip()
