@@ -40,10 +40,11 @@ VERBS: dict[str, tuple[str, str]] = {
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Entry point of the `bench` command."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_run(arguments))
+    sys.exit(run_verb(arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def run_verb(arguments: list[str]) -> int:
+    """Carry out one command line; its exit code."""
     verb = next((word for word in arguments if not word.startswith("-")), None)
     parser = _parser(verb)
     args = parser.parse_args(arguments)

@@ -48,7 +48,9 @@ class Fake:
             # Two releases of one level differ by nothing, unless `same` is off and the training is noisy.
             place = RELEASES.index(release) if self.training_noise and not self.same else 0
             luck = np.random.default_rng([seed, place])
-            rows.append(easy + shift + self.training_noise * luck.standard_normal() + 0.03 * luck.standard_normal(n))
+            rows.append(
+                easy + shift + self.training_noise * luck.standard_normal() + 0.03 * luck.standard_normal(n)
+            )
         return np.array(rows)
 
 
@@ -109,7 +111,9 @@ def test_both_ends_are_tried_before_anything_else() -> None:
 
 def test_a_release_without_an_environment_is_no_failure() -> None:
     """What cannot be built is named beside the answer, never as the culprit."""
-    found = first_failing(RELEASES, ["gpt2"], Fake([0.0] * 10, dies=RELEASES[6:], unbuildable=["1.5.0", "1.6.0"]))
+    found = first_failing(
+        RELEASES, ["gpt2"], Fake([0.0] * 10, dies=RELEASES[6:], unbuildable=["1.5.0", "1.6.0"])
+    )
     assert (found.last, found.first, found.between) == ("1.4.0", "1.7.0", ("1.5.0", "1.6.0"))
 
 
@@ -140,8 +144,13 @@ def test_noise_alone_is_no_change() -> None:
     calls = []
     for start in range(20):
         fake = Fake([0.0] * 10, training_noise=0.01)
-        fake.scores = lambda r, m, s, n=120, f=Fake.scores, k=start, me=fake: f(me, r, f"{m}", s, n) + (  # type: ignore[method-assign]
-            0.01 * np.random.default_rng([k, RELEASES.index(r)]).standard_normal((8, 1))[:s]
+        fake.scores = (
+            lambda r, m, s, n=120, f=Fake.scores, k=start, me=fake: (
+                f(me, r, f"{m}", s, n)
+                + (  # type: ignore[method-assign]
+                    0.01 * np.random.default_rng([k, RELEASES.index(r)]).standard_normal((8, 1))[:s]
+                )
+            )
         )
         calls.append(first_changed(RELEASES, ["gpt2"], fake))
     assert sum(one.first is not None for one in calls) <= 2

@@ -205,9 +205,7 @@ class _Judging:
         return Step(release, Side.UNKNOWN, "too uncertain to tell", look, value, found.difference)
 
 
-def _judged(
-    a: Trial, b: Trial, models: Sequence[str], threshold: float, alpha: float
-) -> list[Judged]:
+def _judged(a: Trial, b: Trial, models: Sequence[str], threshold: float, alpha: float) -> list[Judged]:
     """Differences over examples that stand for themselves: the groups of paraphrases where there are any."""
     groups = np.asarray(a.groups) if len(set(a.groups)) > 1 else None
     return judge([by_group(b.scores[m] - a.scores[m], groups) for m in models], threshold, alpha)

@@ -127,7 +127,9 @@ def build(environment: Environment) -> Environment:
         pins = [f"{name}=={version}" for name, version in sorted(environment.moved.items())]
         done = _uv("pip", "install", "--target", str(fresh), "--no-deps", "--only-binary", ":all:", *pins)
         if done.returncode:
-            raise EnvironmentUnsolvable(f"--with {environment.name}: cannot be installed; {_reason(done.stderr)}")
+            raise EnvironmentUnsolvable(
+                f"--with {environment.name}: cannot be installed; {_reason(done.stderr)}"
+            )
         try:
             fresh.rename(folder)
         except OSError:
@@ -145,7 +147,11 @@ def check_backend(runs: Sequence[Run], environment: Environment) -> None:
     for text in metadata.requires("unsloth") or []:
         needs = Requirement(text)
         version = environment.moved.get(canonicalize_name(needs.name))
-        if version and "extra" not in str(needs.marker) and not needs.specifier.contains(version, prereleases=True):
+        if (
+            version
+            and "extra" not in str(needs.marker)
+            and not needs.specifier.contains(version, prereleases=True)
+        ):
             raise EnvironmentUnsolvable(
                 f"--with {environment.name}: unsloth {metadata.version('unsloth')} needs {needs.name}"
                 f"{needs.specifier}; use --backend transformers"
@@ -294,11 +300,15 @@ def _uv(*words: str, wheels: Path | None = None) -> subprocess.CompletedProcess[
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=variables
         )
     except subprocess.TimeoutExpired:
-        raise EnvironmentUnsolvable(f"uv gave no answer within {TIMEOUT} s; check the package index") from None
+        raise EnvironmentUnsolvable(
+            f"uv gave no answer within {TIMEOUT} s; check the package index"
+        ) from None
 
 
 def _reason(stderr: str) -> str:
     """What uv complains of, in one line."""
-    lines = [line.strip().removeprefix("error:").removeprefix("cause:").strip() for line in stderr.splitlines()]
+    lines = [
+        line.strip().removeprefix("error:").removeprefix("cause:").strip() for line in stderr.splitlines()
+    ]
     said = [line for line in lines if line and not line.startswith(("hint:", "No solution found"))]
     return " ".join(said).replace(f"+{INSTALLED}", "")[:600] or "uv failed without a reason"

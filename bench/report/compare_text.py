@@ -144,7 +144,7 @@ def _cells(row: Row, rows: Sequence[Row]) -> list[str]:
     verdict = f"{MARKS[row.finding]} {row.finding.value}"
     if row.difference is None or row.smallest is None:
         return [name, *ends, "", row.reason, "", "", verdict]
-    finds = "none" if row.smallest == float("inf") else words.score(row.smallest)
+    finds = "none" if row.smallest > 1 else words.score(row.smallest)
     interval = "identical" if row.identical else _ends(row.difference)
     return [name, *ends, words.change(row.difference.mean), interval, p_value(row.p_adjusted), finds, verdict]
 

@@ -177,18 +177,25 @@ def _steps(
         return (), f"{count} point{'s' * (count != 1)}: a change point needs {FEWEST} or more"
     if not labels.size:
         return (), "no test example is in all records, so no change can be told"
-    means = np.stack([table.mean(axis=0) for table in tables])
-    places = [0, *_proposed(means.mean(axis=1)), len(means)]
-    found: list[Step] = []
+    steps = []
+    for at, shift, p in change_points(np.stack([table.mean(axis=0) for table in tables]), labels):
+        changed = differences(moments[at - 1].stored[-1].record, moments[at].stored[-1].record)
+        steps.append(Step(at, shift, p, changed))
+    return tuple(steps), ""
+
+
+def change_points(points: Floats, groups: Floats | None = None) -> list[tuple[int, stats.Interval, float]]:
+    """(first point after, shift, p) of every step in (points, n) scores of the same n examples."""
+    places = [0, *_proposed(points.mean(axis=1)), len(points)]
+    found = []
     begin = 0
     for at, end in pairwise(places[1:]):
-        result = stats.compare(means[begin:at], means[at:end], groups=labels)
-        p = min(1.0, result.p * (len(means) - 1))
+        result = stats.compare(points[begin:at], points[at:end], groups=groups)
+        p = min(1.0, result.p * (len(points) - 1))
         if p <= 0.05:
-            changed = differences(moments[at - 1].stored[-1].record, moments[at].stored[-1].record)
-            found.append(Step(at, result.interval, p, changed))
+            found.append((at, result.interval, p))
             begin = at
-    return tuple(found), ""
+    return found
 
 
 def _proposed(values: Floats) -> list[int]:

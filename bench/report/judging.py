@@ -66,13 +66,22 @@ def _noises(differences: Sequence[Floats]) -> list[stats.Noise | None]:
     def noise(change: Floats) -> stats.Noise | None:
         if not change.any():  # word for word the same answers: nothing moved, whatever others did
             return None
-        if len(change) == 1:
-            return stats.Noise(pooled.variance / 2, pooled.spread / 2)
-        if freedom < POOLABLE or change.shape[1] < 2:
+        if len(change) > 1 and (freedom < POOLABLE or change.shape[1] < 2):
             return None
-        own = stats.seed_noise([change])
-        # `stats.compare` adds the noise of two sides; here it is already that of the difference.
-        return stats.Noise(max(own.variance, pooled.variance) / 2, pooled.spread / 2)
+        own = stats.seed_noise([change]).variance if min(change.shape) > 1 else 0.0
+        return _limited(stats.Noise(max(own, pooled.variance), pooled.spread), change)
 
     return [noise(change) for change in differences]
 
+
+def _limited(noise: stats.Noise, change: Floats) -> stats.Noise:
+    """The noise of one of two sides, no vaguer than the row's own seeds would make it.
+
+    A row that is far quieter than the table would otherwise be left with less than one degree of freedom.
+    """
+    seeds, witnesses = change.shape
+    examples = float(change.mean(axis=0).var(ddof=1)) / witnesses if witnesses > 1 else 0.0
+    total = seeds * examples + noise.variance
+    spread = min(noise.spread, 2 * total**2 / max(seeds - 1, 1))
+    # `stats.compare` adds the noise of two sides; this one is already that of the difference.
+    return stats.Noise(noise.variance / 2, spread / 2)

@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from bench import registry
 from bench.errors import EnvironmentUnsolvable, UnknownName
@@ -23,7 +21,7 @@ from bench.launch.environment import Environment
 from bench.ledger import Ledger, Stored
 from bench.record import Failure
 from bench.report import words
-from bench.report.examples import METRIC, aligned, series
+from bench.report.examples import METRIC, Floats, aligned, series
 from bench.report.judging import THRESHOLD
 from bench.score.rouge import Rouge
 from bench.verbs import Outcome, request, run
@@ -43,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--metric", default=METRIC, help=f"look at this score ({METRIC})")
     what.add_argument("--fails", action="store_true", help="look at whether the runs die")
     parser.add_argument(
-        "--threshold", type=float, default=THRESHOLD, metavar="X", help=f"smaller changes do not count ({THRESHOLD})"
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        metavar="X",
+        help=f"smaller changes do not count ({THRESHOLD})",
     )
     run.configure(parser)
     parser.set_defaults(models=None, budget=None, eval_limit=None, max_new_tokens=None)
@@ -74,7 +76,9 @@ def execute(args: argparse.Namespace) -> Outcome:
         "reason": found.reason,
         "model": found.model,
         "effect": found.effect and vars_of(found.effect),
-        "steps": [{**vars(step), "difference": step.difference and vars_of(step.difference)} for step in found.steps],
+        "steps": [
+            {**vars(step), "difference": step.difference and vars_of(step.difference)} for step in found.steps
+        ],
         "written": str(file),
     }
     return Outcome(f"{text}\nwritten: {file}", data, 0 if found.first else 2)
@@ -94,10 +98,11 @@ def markdown(args: argparse.Namespace, releases: Sequence[str], found: Found, at
         "",
         _answer(args, found),
         "",
-        f"Tried with {models}{found.seeds} seed{'s' * (found.seeds > 1)}, scale {plan.scale}, on {plan.device}. "
-        + plan.contract.in_words(),
+        f"Tried with {models}{found.seeds} seed{'s' * (found.seeds > 1)}, scale {plan.scale}, on "
+        f"{plan.device}. {plan.contract.in_words()}",
         "",
-        f"| {args.package} | finding | seeds | {args.metric} | change from {args.good} (95%) | why | moved beside it |",
+        f"| {args.package} | finding | seeds | {args.metric} | change from {args.good} (95%) | why | "
+        "moved beside it |",
         "|---|---|---|---|---|---|---|",
     ]
     by_release = {step.release: step for step in found.steps}
@@ -112,7 +117,9 @@ def _headline(args: argparse.Namespace, found: Found) -> str:
     if found.first is None:
         return "nothing found"
     verb = "broke the runs" if _is_failure(found) else f"changed {args.metric}"
-    return f"{found.first} {verb}" if not found.between else f"one of {len(found.between) + 1} releases {verb}"
+    return (
+        f"{found.first} {verb}" if not found.between else f"one of {len(found.between) + 1} releases {verb}"
+    )
 
 
 def _answer(args: argparse.Namespace, found: Found) -> str:
@@ -125,7 +132,9 @@ def _answer(args: argparse.Namespace, found: Found) -> str:
         return f"{which} is the first release under which the runs die: `{found.reason}`"
     effect = ""
     if found.effect:
-        effect = f", by {words.change(found.effect.mean)} ({words.change_interval(found.effect)}) between the ends"
+        effect = (
+            f", by {words.change(found.effect.mean)} ({words.change_interval(found.effect)}) between the ends"
+        )
     return f"{which} is the first release that changed {args.metric}{effect}."
 
 
@@ -205,11 +214,14 @@ class _Attempts:
         return [one for one in self.ledger.failed() if one.id in ids and (died or one.traceback)]
 
     def _scores(self, release: str, records: Sequence[Stored], models: Sequence[str]) -> Trial:
-        scores, groups = {}, ()
+        scores: dict[str, Floats] = {}
+        groups: tuple[str, ...] = ()
         for model in models:
-            own = sorted((one for one in records if one.record.run.name == model), key=lambda s: s.record.run.seed)
+            own = sorted(
+                (one for one in records if one.record.run.name == model), key=lambda s: s.record.run.seed
+            )
             values, _, groups = aligned([series(one, [self.args.metric]) for one in own], self.args.metric)
-            scores[model] = np.asarray(values)
+            scores[model] = values
         return Trial(release, scores, groups)
 
 

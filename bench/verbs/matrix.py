@@ -134,7 +134,10 @@ def markdown(columns: Sequence[Column], models: Sequence[str], contract: Contrac
     smallest = [_smallest(column) for column in columns if column.comparison]
     found = [value for value in smallest if value is not None]
     if found:
-        lines += ["", f"Smallest drop of one model that this table would have found (power 80%): {max(found):.3f}."]
+        lines += [
+            "",
+            f"Smallest drop of one model that this table would have found (power 80%): {max(found):.3f}.",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -175,7 +178,7 @@ def _cell(model: str, column: Column, notes: list[str]) -> str:
 def _change(row: Row) -> str:
     if row.difference is None:
         return f"{row.finding}: {row.reason}" if row.reason else str(row.finding)
-    if "identical scores" in row.reason or row.reason == "same record":
+    if row.identical:
         return "the same score for every example"
     return f"{words.change(row.difference.mean)} ({words.change_interval(row.difference)}) {row.finding}"
 
@@ -220,5 +223,3 @@ def _note(text: str, notes: list[str]) -> int:
     if text not in notes:
         notes.append(text)
     return notes.index(text) + 1
-
-

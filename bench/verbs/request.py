@@ -19,6 +19,7 @@ from bench.launch import preflight
 from bench.ledger import Ledger
 from bench.run import Device, Run
 from bench.prompt import TEMPLATES
+from bench.score.metrics import load_metric
 from bench.score.rouge import Rouge
 from bench.spec import NAME, Contract, DatasetSpec, Decoding, ModelSpec, Scale, parse_budget
 
@@ -82,6 +83,9 @@ def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None)
     device = provenance.device()
     scale = _scale(args.scale, device, notes)
     models = _models(args.models, scale, notes)
+    metrics = tuple(name for name in args.metrics.split(",") if name)
+    for name in metrics:
+        load_metric(name)  # refuse now what could not be scored in the end
     contract = Contract(
         train=prepare.reference(train),
         eval=prepare.reference(evaluation),
@@ -92,7 +96,7 @@ def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None)
         template=_template(args.template),
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
-        metrics=tuple(name for name in args.metrics.split(",") if name),
+        metrics=metrics,
     )
     runs, folders = [], {}
     for spec, at in models:

@@ -7,19 +7,19 @@
   const status = document.getElementById("matches");
   const groups = [...document.querySelectorAll(".group")].map((section) => {
     const table = section.querySelector("table.board");
-    return { section, board: table && new Board(table), every: section.querySelector(".every") };
+    return { section, board: table && new Board(table, DATA.rest[section.id]), every: section.querySelector(".every") };
   });
   const apply = () => {
     const wanted = { family: field("family").value, method: field("method").value, scale: field("scale").value };
     const text = field("model").value.trim().toLowerCase();
-    const fits = (row) => (!text || row.dataset.model.toLowerCase().includes(text)) &&
-      Object.entries(wanted).every(([key, value]) => !value || row.dataset[key] === value);
+    const fits = (row) => (!text || row.model.toLowerCase().includes(text)) &&
+      Object.entries(wanted).every(([key, value]) => !value || row[key] === value);
     let matching = 0, total = 0;
     for (const { section, board, every } of groups) {
       section.hidden = Boolean(wanted.scale) && section.dataset.scale !== wanted.scale;
       if (!board) continue;
       board.fits = fits;
-      const fitting = board.show(), models = new Set(fitting.map((row) => row.dataset.model));
+      const fitting = board.show(), models = new Set(fitting.map((row) => row.model));
       matching += fitting.length;
       total += board.rows.length;
       if (every) every.hidden = fitting.length <= board.limit;
@@ -104,7 +104,7 @@ const score = (thousandths) => (thousandths / 1000).toFixed(3);
 const signed = (thousandths) => (thousandths > 0 ? "+" : thousandths < 0 ? "\u2212" : "") + score(Math.abs(thousandths));
 
 for (const section of document.querySelectorAll(".answers")) {
-  const group = DATA[section.dataset.group], viewer = section.querySelector(".viewer");
+  const group = DATA.answers[section.dataset.group], viewer = section.querySelector(".viewer");
   const find = viewer.querySelector(".find"), order = viewer.querySelector(".order"), seed = viewer.querySelector(".seed");
   const list = viewer.querySelector(".questions"), more = viewer.querySelector(".more"), found = viewer.querySelector(".found");
   const PAGE = 12;

@@ -59,28 +59,23 @@ for (const button of document.querySelectorAll(".copy")) {
 }
 
 /* A sortable table. Only its first body moves: rows that need no training stay at the bottom. Rows beyond
-   FEW come in a template and stay out of the document until they are asked for, so thousands cost little. */
-const FEW = 250;
+   FEW come as data and become elements when they are shown, so thousands cost little. */
+const FEW = 100;
 class Board {
-  constructor(table) {
-    const rest = table.parentElement.querySelector("template");
+  constructor(table, rest) {
     this.body = table.tBodies[0];
     this.heads = [...table.tHead.rows[0].cells];
-    this.rows = [...this.body.rows, ...(rest ? rest.content.querySelectorAll("tr") : [])];
+    this.rows = [...this.body.rows].map((element) => ({
+      ...element.dataset, keys: [...element.cells].map((cell) => cell.dataset.v), element,
+    }));
+    for (const [model, family, method, scale, keys, html] of rest || [])
+      this.rows.push({ model, family, method, scale, keys, html });
     this.fits = () => true;
     this.limit = FEW;
-    this.keys = new Map();
     this.heads.forEach((head, column) => {
       const button = head.querySelector(".sort");
       if (button) button.addEventListener("click", () => this.sort(head, column));
     });
-  }
-  keysOf(column, numeric) {
-    if (!this.keys.has(column)) {
-      const value = (row) => row.cells[column].dataset.v || "";
-      this.keys.set(column, new Map(this.rows.map((row) => [row, numeric ? Number(value(row)) : value(row)])));
-    }
-    return this.keys.get(column);
   }
   sort(head, column) {
     const numeric = head.classList.contains("num");
@@ -89,15 +84,23 @@ class Board {
     const order = before === "none" ? first : before === "ascending" ? "descending" : "ascending";
     for (const other of this.heads) if (other.hasAttribute("aria-sort")) other.setAttribute("aria-sort", "none");
     head.setAttribute("aria-sort", order);
-    const keys = this.keysOf(column, numeric), sign = order === "ascending" ? 1 : -1;
-    const text = new Intl.Collator("en", { numeric: true }).compare;
+    const sign = order === "ascending" ? 1 : -1, text = new Intl.Collator("en", { numeric: true }).compare;
     const compare = numeric ? (a, b) => a - b : text;
-    this.rows.sort((a, b) => sign * compare(keys.get(a), keys.get(b)));
+    this.rows.sort((a, b) => sign * compare(a.keys[column], b.keys[column]));
     this.show();
+  }
+  /* The HTML is the program's own, escaped by its template; the policy lets no script in it run. */
+  element(row) {
+    if (!row.element) {
+      const made = document.createElement("template");
+      made.innerHTML = row.html;
+      row.element = made.content.firstElementChild;
+    }
+    return row.element;
   }
   show() {
     const fitting = this.rows.filter(this.fits);
-    this.body.replaceChildren(...fitting.slice(0, this.limit));
+    this.body.replaceChildren(...fitting.slice(0, this.limit).map((row) => this.element(row)));
     return fitting;
   }
 }

@@ -26,7 +26,7 @@ from bench.report.page.answers import Packs, embedded
 from bench.report.page.view import view
 
 #: Rows of a table that are in the document from the start; the script knows the same number.
-FEW = 250
+FEW = 100
 ASSETS = Path(__file__).parent.parent / "assets"
 
 
@@ -46,8 +46,20 @@ def page(board: Board) -> str:
         scales=sorted({group["scale"] for group in groups}),
         newest=max(finished, default=""),
         packs=packs.texts,
-        data={f"g{place}": group["answers"] for place, group in enumerate(groups) if group["answers"]},
+        data={
+            "answers": {group["key"]: group["answers"] for group in groups if group["answers"]},
+            "rest": {group["key"]: _rest(group) for group in groups if len(group["rows"]) > FEW},
+        },
     )
+
+
+def _rest(group: dict[str, Any]) -> list[list[Any]]:
+    """Rows beyond `FEW`: what they are filtered and sorted by, and their HTML, made into rows when shown."""
+    line = _environment().get_template("row.html.j2").module.line  # type: ignore[attr-defined]
+    return [
+        [row["model"], row["family"], row["method"], row["scale"], row["keys"], str(line(group, row)).strip()]
+        for row in group["rows"][FEW:]
+    ]
 
 
 def render(template: str, script: str, data: object, **values: Any) -> str:

@@ -23,6 +23,8 @@ from bench.report.board import MAIN, Group
 
 #: Characters of all packs of a page.
 ROOM = 1_750_000
+#: Seeds of a model whose answers are tried.
+SEEDS = 8
 #: Characters of one text; the whole is in the record.
 LONGEST = 4_000
 
@@ -82,8 +84,8 @@ def of_group(group: Group, packs: Packs) -> dict[str, Any] | None:
     models: list[dict[str, Any]] = [
         {"model": row.model, "base": None, "baseScores": [], "runs": []} for row in group.rows
     ]
-    left_out = 0
-    for turn in range(max(len(row.stored) for row in group.rows)):
+    left_out = sum(max(0, len(row.stored) - SEEDS) for row in group.rows)
+    for turn in range(SEEDS):
         for row, made in zip(group.rows, models, strict=True):
             if turn >= len(row.stored):
                 continue

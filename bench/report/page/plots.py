@@ -20,6 +20,8 @@ from bench.stats import Interval
 
 #: More rows than this make a plot a cloud; the best are drawn.
 MOST = 24
+#: Seeds of a row whose curves and example scores are read.
+SEEDS = 8
 Series = Mapping[str, int]
 
 
@@ -100,7 +102,7 @@ def curves(group: Group, numbers: Series, field: str = "loss", name: str = "Trai
     """A logged value over examples seen: seeds thin, their mean thick; none where nothing was logged."""
     wide, high, right = 500.0, 370.0, 362.0
     lines = {
-        row.model: [_logged(one.curve, field) for one in row.stored if _logged(one.curve, field)]
+        row.model: [_logged(one.curve, field) for one in row.stored[:SEEDS] if _logged(one.curve, field)]
         for row in group.rows[:MOST]
     }
     lines = {model: found for model, found in lines.items() if found}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import fmean
 from typing import Any
 
@@ -78,23 +78,43 @@ def _row(
         "method": run.recipe.method,
         "scale": run.scale,
         "rank": words.rank(row.rank),
-        "rank_value": row.rank[0] * 10_000 + row.rank[1],
         "tuned": {kind: _estimate(row.tuned[kind], words.score, words.interval) for kind in KINDS},
         "gain": _estimate(row.gain[MAIN], words.change, words.change_interval),
         "clear": row.gain[MAIN].low > 0 or row.gain[MAIN].high < 0,
         "bar": plots.bar(row, axis, copied),
-        "trainable": (cost.trainable_parameters, words.count(cost.trainable_parameters)),
-        "speed": (round(cost.tokens_per_second, 1), f"{cost.tokens_per_second:,.0f}"),
-        "memory": (cost.memory, words.size(cost.memory)),
-        "seconds": (round(cost.seconds, 2), words.duration(cost.seconds)),
+        "trainable": words.count(cost.trainable_parameters),
+        "speed": f"{cost.tokens_per_second:,.0f}",
+        "memory": words.size(cost.memory),
+        "seconds": words.duration(cost.seconds),
+        "keys": _sort_keys(row),
         "backend": row.first.backend.name,
         "backend_reason": row.first.backend.reason,
         "badges": [{"name": badge.name, "note": marks[badge.name, badge.reason]} for badge in row.badges],
     }
 
 
-def _estimate(value: Interval, show: Any, ends: Any) -> dict[str, Any]:
-    return {"value": round(value.mean, 6), "text": show(value.mean), "interval": ends(value)}
+def _sort_keys(row: Row) -> list[str | float | None]:
+    """What each column of the table is sorted by, in the order of the columns."""
+    cost = row.cost
+    return [
+        row.rank[0] * 10_000 + row.rank[1],
+        row.model,
+        round(row.tuned[MAIN].mean, 6),
+        None,
+        round(row.gain[MAIN].mean, 6),
+        *(round(row.tuned[kind].mean, 6) for kind in OTHERS),
+        row.first.run.recipe.method,
+        cost.trainable_parameters,
+        round(cost.tokens_per_second, 1),
+        cost.memory,
+        round(cost.seconds, 2),
+    ]
+
+
+def _estimate(
+    value: Interval, show: Callable[[float], str], ends: Callable[[Interval], str]
+) -> dict[str, str]:
+    return {"text": show(value.mean), "interval": ends(value)}
 
 
 def _details(group: Group, numbers: Mapping[str, int]) -> dict[str, Any]:
@@ -169,7 +189,7 @@ def topics(group: Group) -> dict[str, Any] | None:
 
 def _by_topic(row: Row) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
-    for one in row.stored:
+    for one in row.stored[: plots.SEEDS]:
         scores = one.scores["rows"]["tuned"][MAIN]["f"]
         for name, value in zip(one.scores["categories"], scores, strict=True):
             found[str(name)].append(value)

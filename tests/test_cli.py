@@ -1,0 +1,42 @@
+"""The command line as a whole: quick to start, and true to its table of verbs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench.cli import VERBS
+
+
+def fresh(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_help_is_quick_and_loads_no_torch() -> None:
+    code = (
+        "import sys\nfrom bench.cli import run_verb\n"
+        "try: run_verb(['--help'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'transformers', 'pydantic', 'numpy') if m in sys.modules])"
+    )
+    assert fresh(code).strip().endswith("[]")
+    best = min(timed([sys.executable, "-m", "bench.cli", "--help"]) for _ in range(5))
+    assert best < 0.25
+
+
+def timed(words: list[str]) -> float:
+    begin = time.perf_counter()
+    subprocess.run(words, capture_output=True, check=True)
+    return time.perf_counter() - begin
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_without_torch(verb: str) -> None:
+    code = (
+        "import sys\nfrom bench.cli import run_verb\n"
+        f"try: run_verb(['{verb}', '--help'])\nexcept SystemExit as end: assert end.code == 0\n"
+        "print('torch' in sys.modules)"
+    )
+    assert fresh(code).strip().endswith("False")
