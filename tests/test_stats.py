@@ -385,6 +385,17 @@ def test_rank_ranges_know_training_noise():
     assert rank_ranges([one + jumps for one in calm]) == [(1, 2), (1, 2)]
 
 
+def test_one_seed_models_borrow_the_training_noise_of_their_board():
+    """Two one-seed models are told apart among calm models and not among models whose seeds jump."""
+    draw = np.random.default_rng(16)
+    common = draw.normal(0.3, 0.1, 200)
+    single = [common + gap + draw.normal(0, 0.03, 200) for gap in (0.0, 0.02)]
+    calm = [common - 0.3 + draw.normal(0, 0.03, (3, 200)) for _ in range(4)]
+    restless = [one + draw.permutation([[-0.03], [0.0], [0.03]]) for one in calm]
+    assert rank_ranges(single + calm)[:2] == [(2, 2), (1, 1)]
+    assert rank_ranges(single + restless)[:2] == [(1, 2), (1, 2)]
+
+
 def test_copies_of_a_model_share_every_rank():
     """Identical rows are never told apart, and a board of one has rank 1."""
     row = np.random.default_rng(12).random(50)

@@ -188,7 +188,7 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
         )
         yield "Not compared", [*lines, *([f"and {len(apart) - LONGEST:,} more"] if apart[LONGEST:] else [])]
     if comparison.environment:
-        total = len({row.model for row in comparison.rows if row.runs_a and row.finding in JUDGED})
+        total = len({row.model for row in comparison.rows if row.difference})
         lines = (_change(change, total) for change in comparison.environment[:LONGEST])
         more = len(comparison.environment) - LONGEST
         yield "What else differs", [*lines, *([f"and {more:,} more"] if more > 0 else [])]

@@ -159,7 +159,7 @@ def _point(
     value = record.scores["tuned"][metric]
     own = stats.Interval(value.mean, value.low, value.high)
     return Point(
-        record.provenance.finished,
+        found.stored[0].record.provenance.finished,
         stats.mean_interval(table, groups=labels, noise=noise) if table.size else own,
         tuple(sorted(one.record.run.seed for one in found.stored)),
         {**record.provenance.versions, **record.run.versions},
@@ -190,7 +190,11 @@ def change_points(points: Floats, groups: Floats | None = None) -> list[tuple[in
     found = []
     begin = 0
     for at, end in pairwise(places[1:]):
-        result = stats.compare(points[begin:at], points[at:end], groups=groups)
+        before, after = points[begin:at], points[at:end]
+        noise = stats.seed_noise([before, after], groups) if points.shape[1] > 1 else None
+        if noise:  # one estimate serves both sides, so its error does not average out between them
+            noise = stats.Noise(noise.variance, 2 * noise.spread)
+        result = stats.compare(before, after, groups=groups, noise=noise)
         p = min(1.0, result.p * (len(points) - 1))
         if p <= 0.05:
             found.append((at, result.interval, p))

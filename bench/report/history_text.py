@@ -67,7 +67,7 @@ def _cells(place: int, line: Line, room: int) -> list[str]:
 
 
 def _first(point: Point) -> str:
-    shown = [name for name in ("bench", "trl", "transformers") if name in point.versions]
+    shown = [name for name in ("trl", "transformers") if name in point.versions]
     return "from " + ", ".join(f"{name} {point.versions[name]}" for name in shown)
 
 
@@ -87,9 +87,9 @@ def _said(line: Line) -> Iterator[str]:
 
 def _step(step: Step, line: Line) -> str:
     point = line.points[step.at]
-    way = "dropped" if step.shift.mean < 0 else "rose"
+    way = "a drop" if step.shift.mean < 0 else "a rise"
     ends = f"{words.change(step.shift.low)}, {words.change(step.shift.high)}"
     by = f"{words.change(step.shift.mean)} [{ends}], p {p_value(step.p)}"
     facts = [f"{what} {a} {ARROW} {b}" for what, (a, b) in step.changed.items()]
     cause = f"changed there: {listed(facts, 8)}" if facts else "nothing that is recorded changed there"
-    return f"{STEP} {point.when[:10]}: {way} by {by}; {cause}."
+    return f"{STEP} {point.when[:10]}: {way}, {by}; {cause}."

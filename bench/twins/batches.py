@@ -23,7 +23,7 @@ from bench.twins.loss import padded, question_and_answer, shifted
 MICRO, STEP = 2048, 4096
 #: Share of copying drills among the rows: falls linearly from the first to the second number
 #: over the first so many tokens, and stays there.
-DRILLS, DRILLED = (0.4, 0.02), 1_500_000
+DRILLS, DRILLED = (0.1, 0.02), 1_500_000
 #: Share of BART's short documents that are restored from a copy with spans masked; the rest answer.
 INFILLING, MASKED, SPAN = 0.35, 0.3, 3.0
 

@@ -143,16 +143,24 @@ def rows(items: Sequence[Document], chance: random.Random) -> Iterator[Row]:
 
 
 def drill(items: Sequence[Document], chance: random.Random) -> Row:
-    """A row of 256 in which only copying helps: spans of a jumble of tokens, over and over.
+    """A row of 256 in which only copying helps: a jumble of tokens, then spans of it over and over."""
+    base = jumble(items, chance, 24, 64)
+    more, known = spans(base, SHORT - len(base), chance)
+    return base + more, [0.0] * len(base) + known
 
-    The jumble is drawn from all documents, so there is no language to learn; after a span's
-    first token the next one is told by where that token stood before.
-    """
-    jumble = [chance.choice(chance.choice(items).ids) for _ in range(chance.randint(24, 64))]
-    ids, weights = list(jumble), [0.0] * len(jumble)
-    while len(ids) < SHORT:
-        start = chance.randrange(len(jumble) - 4)
-        span = jumble[start : start + chance.randint(4, 12)]
+
+def jumble(items: Sequence[Document], chance: random.Random, least: int, most: int) -> list[int]:
+    """Tokens drawn from all documents, one by one: there is no language in them to learn."""
+    return [chance.choice(chance.choice(items).ids) for _ in range(chance.randint(least, most))]
+
+
+def spans(base: Sequence[int], length: int, chance: random.Random) -> tuple[list[int], list[float]]:
+    """Spans of 4 to 12 tokens out of a jumble; a span's first token cannot be known and weighs 0."""
+    ids: list[int] = []
+    weights: list[float] = []
+    while len(ids) < length:
+        start = chance.randrange(len(base) - 4)
+        span = base[start : start + chance.randint(4, 12)]
         ids += span
         weights += [0.0] + [1.0] * (len(span) - 1)
-    return ids[:SHORT], weights[:SHORT]
+    return ids[:length], weights[:length]

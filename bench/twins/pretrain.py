@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from bench.twins.batches import Batch, batches
 from bench.twins.corpus import Document
+from bench.twins.guidance import guide
 from bench.twins.loss import validation, weighted_loss
 
 MUON_RATE, ADAM_RATE = 5e-3, 3e-3
@@ -53,6 +54,8 @@ class Plan:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 240.0
     compile: bool = True
+    #: Whether heads are shown where to look before language begins.
+    guided: bool = True
 
 
 def pretrain(
@@ -68,6 +71,15 @@ def pretrain(
     if plan.checkpoint is not None and plan.checkpoint.is_file():
         progress = _resume(plan.checkpoint, model, optimizers)
         say(f"goes on from {progress.tokens:,} tokens")
+    elif plan.guided:
+
+        def update(loss: Tensor, rate: float) -> None:
+            loss.backward()
+            _update(model, optimizers, rate)
+
+        began = time.monotonic()
+        progress.tokens = guide(model, train, plan.seed, update, say)
+        progress.seconds = time.monotonic() - began
     stream = batches(model.config, train, plan.seed)
     for _ in range(progress.step):
         next(stream)
@@ -111,13 +123,17 @@ def _step(model: PreTrainedModel, micro: Sequence[Batch], optimizers: Sequence[A
             loss = weighted_loss(hidden, head, batch.target, batch.weight / share)
         loss.backward()
         total += float(loss.detach())
+    _update(model, optimizers, rate)
+    return total
+
+
+def _update(model: PreTrainedModel, optimizers: Sequence[Any], rate: float) -> None:
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return total
 
 
 def _rate(progress: Progress, plan: Plan) -> float:

@@ -60,7 +60,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     found = explained(pairs, args.metric, decode=not args.records_only)
     if args.markdown:
         write(args.markdown, explain_text.markdown(found))
-    return Outcome(explain_text.terminal(found), to_data(found))
+    return Outcome(explain_text.terminal(found), [to_data(one) for one in found])
 
 
 def explained(

@@ -1,5 +1,16 @@
 /* The leaderboard page: filters of the board, and the answers. All foreign text goes through textContent. */
 
+/* A pack is base64 of deflated JSON; it is opened once, when it is first shown. */
+const opened = new Map();
+const unpack = (number) => {
+  if (!opened.has(number)) {
+    const bytes = Uint8Array.from(atob(document.getElementById("pack" + number).textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+    opened.set(number, new Response(stream).json());
+  }
+  return opened.get(number);
+};
+
 (function filters() {
   const form = document.getElementById("filters");
   if (!form) return;
@@ -7,7 +18,7 @@
   const status = document.getElementById("matches");
   const groups = [...document.querySelectorAll(".group")].map((section) => {
     const table = section.querySelector("table.board");
-    return { section, board: table && new Board(table, DATA.rest[section.id]), every: section.querySelector(".every") };
+    return { section, board: table && new Board(table), every: section.querySelector(".every") };
   });
   const apply = () => {
     const wanted = { family: field("family").value, method: field("method").value, scale: field("scale").value };
@@ -34,18 +45,9 @@
   for (const { board, every } of groups)
     if (every) every.addEventListener("click", () => { board.limit = Infinity; apply(); });
   apply();
+  for (const { section, board } of groups)
+    if (section.id in DATA.rest) unpack(DATA.rest[section.id]).then((rest) => { board.add(rest); apply(); });
 })();
-
-/* A pack is base64 of deflated JSON; it is opened once, when it is first shown. */
-const opened = new Map();
-const unpack = (number) => {
-  if (!opened.has(number)) {
-    const bytes = Uint8Array.from(atob(document.getElementById("pack" + number).textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-    opened.set(number, new Response(stream).json());
-  }
-  return opened.get(number);
-};
 
 /* Control characters would be invisible or worse; they are shown as their pictures. */
 const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)))

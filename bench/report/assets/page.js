@@ -62,20 +62,22 @@ for (const button of document.querySelectorAll(".copy")) {
    FEW come as data and become elements when they are shown, so thousands cost little. */
 const FEW = 100;
 class Board {
-  constructor(table, rest) {
+  constructor(table) {
     this.body = table.tBodies[0];
     this.heads = [...table.tHead.rows[0].cells];
     this.rows = [...this.body.rows].map((element) => ({
       ...element.dataset, keys: [...element.cells].map((cell) => cell.dataset.v), element,
     }));
-    for (const [model, family, method, scale, keys, html] of rest || [])
-      this.rows.push({ model, family, method, scale, keys, html });
     this.fits = () => true;
     this.limit = FEW;
     this.heads.forEach((head, column) => {
       const button = head.querySelector(".sort");
       if (button) button.addEventListener("click", () => this.sort(head, column));
     });
+  }
+  add(rest) {
+    for (const [model, family, method, scale, keys, html] of rest)
+      this.rows.push({ model, family, method, scale, keys, html });
   }
   sort(head, column) {
     const numeric = head.classList.contains("num");

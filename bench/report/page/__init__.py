@@ -48,7 +48,9 @@ def page(board: Board) -> str:
         packs=packs.texts,
         data={
             "answers": {group["key"]: group["answers"] for group in groups if group["answers"]},
-            "rest": {group["key"]: _rest(group) for group in groups if len(group["rows"]) > FEW},
+            "rest": {
+                group["key"]: packs.always(_rest(group)) for group in groups if len(group["rows"]) > FEW
+            },
         },
     )
 
@@ -57,7 +59,14 @@ def _rest(group: dict[str, Any]) -> list[list[Any]]:
     """Rows beyond `FEW`: what they are filtered and sorted by, and their HTML, made into rows when shown."""
     line = _environment().get_template("row.html.j2").module.line  # type: ignore[attr-defined]
     return [
-        [row["model"], row["family"], row["method"], row["scale"], row["keys"], str(line(group, row)).strip()]
+        [
+            row["model"],
+            row["family"],
+            row["method"],
+            row["scale"],
+            row["order"],
+            str(line(group, row)).strip(),
+        ]
         for row in group["rows"][FEW:]
     ]
 

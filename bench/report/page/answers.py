@@ -45,6 +45,11 @@ class Packs:
         self.texts.append(text)
         return len(self.texts) - 1
 
+    def always(self, value: object) -> int:
+        """The number of a new pack, whatever room is left: rows of the board are never left out."""
+        self.texts.append(pack(value))
+        return len(self.texts) - 1
+
 
 def pack(value: object) -> str:
     """A value as base64 of deflated JSON."""

@@ -86,7 +86,7 @@ def _row(
         "speed": f"{cost.tokens_per_second:,.0f}",
         "memory": words.size(cost.memory),
         "seconds": words.duration(cost.seconds),
-        "keys": _sort_keys(row),
+        "order": _sort_keys(row),
         "backend": row.first.backend.name,
         "backend_reason": row.first.backend.reason,
         "badges": [{"name": badge.name, "note": marks[badge.name, badge.reason]} for badge in row.badges],
