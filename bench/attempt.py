@@ -29,7 +29,6 @@ from bench.digest import digest, file_digest
 from bench.encode import encode_all, encode_prompt
 from bench.generate import Completion, complete
 from bench.job import PENDING, Job, Selected, read_selection
-from bench.run import Run
 from bench.record import (
     COMPLETIONS,
     CURVE,
@@ -41,6 +40,7 @@ from bench.record import (
     Stage,
     Written,
 )
+from bench.run import Run
 from bench.score.metrics import load_metric, score_corpus
 from bench.score.rouge import Rouge
 from bench.score.rows import gains, reference_texts, score_texts, summarised

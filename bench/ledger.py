@@ -106,7 +106,7 @@ class Ledger:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # broken, or it would not have been run again
             shutil.rmtree(target)
-        os.replace(folder, target)
+        folder.replace(target)
         (self.failures / f"{record.id}.json").unlink(missing_ok=True)
         return target
 

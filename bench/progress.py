@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from bench.run import Run
 from bench.record import Failure, Record
+from bench.run import Run
 
 REFRESH = 0.25
 

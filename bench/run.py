@@ -47,6 +47,7 @@ class Run(BaseModel):
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.model.name
 
     @property
@@ -56,6 +57,7 @@ class Run(BaseModel):
 
     @property
     def digest(self) -> str:
+        """64 hexadecimal digits over all that can change this run's numbers."""
         source = self.checkpoint.revision if self.checkpoint.kind != "hub" else self.checkpoint.model_dump()
         return digest(
             {
@@ -69,6 +71,7 @@ class Run(BaseModel):
 
     @property
     def id(self) -> str:
+        """The folder name of its record."""
         return f"{self.model.name}-{self.scale}-s{self.seed}-{self.digest[:12]}"
 
     @property

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.digest import digest
 from bench.errors import BudgetError
@@ -166,6 +166,7 @@ class Budget(_Frozen):
 
     @property
     def examples(self) -> int:
+        """Examples seen in all, repeats included."""
         return self.steps * self.effective_batch
 
     def __str__(self) -> str:
@@ -239,6 +240,7 @@ class Contract(_Frozen):
 
     @property
     def digest(self) -> str:
+        """64 hexadecimal digits; equal for contracts whose rows may be ranked together."""
         return digest(self.model_dump(mode="json"))
 
     def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:

@@ -84,7 +84,9 @@ def main() -> None:
             times["train"] += [ours / theirs]
             times["evaluate"] += [our_answers / their_answers]
             times["one by one"] += [alone / len(few) * len(prompts) / our_answers]
-    print(f"{asked.steps} steps of 8 examples, {len(tests)} answers of at most 64 tokens, {asked.rounds} pairs")
+    print(
+        f"{asked.steps} steps of 8 examples, {len(tests)} answers of at most 64 tokens, {asked.rounds} pairs"
+    )
     for name, values in seconds.items():
         print(f"{name:<28} {statistics.median(values):6.2f} s (this program)")
     print(f"training, to plain TRL+PEFT     {summary(times['train'])}   at most 1.05")

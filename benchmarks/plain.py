@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig, get_peft_model
 from torch.utils.data import SequentialSampler
 from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, set_seed
 from trl import SFTConfig, SFTTrainer
+
+from datasets import Dataset
 
 
 class InOrder(SFTTrainer):  # type: ignore[misc]
@@ -25,7 +26,9 @@ class InOrder(SFTTrainer):  # type: ignore[misc]
         return SequentialSampler(self.train_dataset)
 
 
-def train(folder: Path, recipe: Any, rows: list[dict[str, list[int]]], steps: int, out: Path) -> tuple[Any, Any, float]:
+def train(
+    folder: Path, recipe: Any, rows: list[dict[str, list[int]]], steps: int, out: Path
+) -> tuple[Any, Any, float]:
     """A tuned model, its tokenizer, and the seconds that training took."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.eos_token
@@ -71,7 +74,9 @@ def train(folder: Path, recipe: Any, rows: list[dict[str, list[int]]], steps: in
     return model, tokenizer, time.perf_counter() - begin
 
 
-def answer(model: Any, tokenizer: Any, prompts: list[list[int]], batch: int, new_tokens: int) -> tuple[list[str], float]:
+def answer(
+    model: Any, tokenizer: Any, prompts: list[list[int]], batch: int, new_tokens: int
+) -> tuple[list[str], float]:
     """Greedy answers in batches as the prompts come, and the seconds that they took."""
     model.eval()
     texts: list[str] = []
@@ -80,6 +85,8 @@ def answer(model: Any, tokenizer: Any, prompts: list[list[int]], batch: int, new
         rows = prompts[start : start + batch]
         inputs = tokenizer.pad({"input_ids": rows}, padding_side="left", return_tensors="pt")
         with torch.inference_mode():
-            output = model.generate(**inputs, do_sample=False, max_new_tokens=new_tokens, pad_token_id=tokenizer.eos_token_id)
+            output = model.generate(
+                **inputs, do_sample=False, max_new_tokens=new_tokens, pad_token_id=tokenizer.eos_token_id
+            )
         texts += tokenizer.batch_decode(output[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return [text.strip() for text in texts], time.perf_counter() - begin

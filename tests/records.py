@@ -344,7 +344,7 @@ def _completions(
     luck = _random(run.name, run.seed, "luck")
     other = _random(run.name, run.seed, *sorted(run.versions.items()))
     moved = other.random(n) < changed  # the same draw as in `make_rows`
-    made = []
+    made, ids = [], _ids(n)
     for index in range(n):
         row = _row(index)
         words = str(row["answer"]).split()
@@ -353,7 +353,7 @@ def _completions(
             tuned += " which is what the newer version says."
         made.append(
             {
-                "id": _ids(index + 1)[-1],
+                "id": ids[index],
                 "question": row["question"],
                 "context": "",
                 "references": [row["answer"]],

@@ -73,7 +73,12 @@ def prompts(run: Run, loaded: Loaded, examples: Any) -> list[list[int]]:
     contract = run.contract
     return [
         encode_prompt(
-            example, loaded.tokenizer, run.template, contract.max_length, contract.decoding, run.model.objective
+            example,
+            loaded.tokenizer,
+            run.template,
+            contract.max_length,
+            contract.decoding,
+            run.model.objective,
         )
         for example in examples
     ]

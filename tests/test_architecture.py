@@ -60,7 +60,10 @@ def within(name: str, package: str) -> bool:
 
 def level_of(name: str) -> int:
     matches = [
-        (len(package), number) for number, level in enumerate(LEVELS) for package in level if within(name, package)
+        (len(package), number)
+        for number, level in enumerate(LEVELS)
+        for package in level
+        if within(name, package)
     ]
     return max(matches)[1]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -194,17 +196,31 @@ def test_examples_are_paired_by_id_not_by_place(tmp_path: Path) -> None:
     """A record that lists its examples in another order gives the same board."""
     stored = make_board(tmp_path, ["gpt2", "phi-1.5"], seeds=(0, 1))
     before = only(board(stored))
-    turned = stored[0]
-    scores = turned.scores
+    scores = stored[0].scores
     for part in ("ids", "groups", "categories"):
         scores[part] = scores[part][::-1]
     for kinds in scores["rows"].values():
         for values in kinds.values():
             for name in values:
                 values[name] = values[name][::-1]
-    after = only(board(stored))
+    text = json.dumps(scores)
+    (stored[0].folder / "scores.json").write_text(text)
+    files = {**stored[0].record.files, "scores.json": sha256(text.encode()).hexdigest()}
+    turned = Stored(stored[0].record.model_copy(update={"files": files}), stored[0].folder)
+    after = only(board([turned, *stored[1:]]))
     for left, right in zip(before.rows, after.rows, strict=True):
         assert left.gain[MAIN].high == pytest.approx(right.gain[MAIN].high)
+
+
+def test_a_record_with_broken_scores_is_left_out_by_name(tmp_path: Path) -> None:
+    """The rest of the board stands."""
+    stored = make_board(tmp_path, ["gpt2", "phi-1.5"], seeds=(0, 1))
+    (stored[0].folder / "scores.json").write_text("{}")
+    for one in stored[2:]:
+        (one.folder / "scores.json").unlink()
+    found = board(stored)
+    assert [(row.model, row.seeds) for row in only(found).rows] == [("gpt2", (1,))]
+    assert [str(stored[0].folder) in message for message in found.messages] == [True, False, False]
 
 
 def test_no_records_make_an_empty_board() -> None:

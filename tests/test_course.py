@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -54,7 +55,7 @@ def test_no_two_groups_have_nearly_the_same_answer(rows: list[dict[str, str]]) -
     pairs = []
     for row in rows:
         words = fold(row["answer"]).split()
-        pairs.append({f"{a} {b}" for a, b in zip(words, words[1:], strict=False)})
+        pairs.append({f"{a} {b}" for a, b in pairwise(words)})
     for i, one in enumerate(pairs):
         for j in range(i):
             if rows[i]["group"] != rows[j]["group"]:

@@ -21,7 +21,11 @@ def local(tmp_path: Path, lines: list[dict[str, object]], **spec: object) -> Dat
 
 
 def qa(number: int, **more: object) -> dict[str, object]:
-    return {"question": f"What is thing number {number} in list {number * 7}?", "answer": f"It is {number}.", **more}
+    return {
+        "question": f"What is thing number {number} in list {number * 7}?",
+        "answer": f"It is {number}.",
+        **more,
+    }
 
 
 def test_dolly_is_read_whole_and_every_dropped_row_is_counted(shared: Path) -> None:
@@ -59,7 +63,10 @@ def test_control_characters_and_blank_edges_go_and_nothing_else() -> None:
 
 
 def test_rows_without_question_or_answer_are_dropped_and_counted(tmp_path: Path) -> None:
-    lines = [qa(n) for n in range(100)] + [{"question": " ", "answer": "a"}, {"question": "b", "answer": None}]
+    lines = [qa(n) for n in range(100)] + [
+        {"question": " ", "answer": "a"},
+        {"question": "b", "answer": None},
+    ]
     counts = prepare.prepare(local(tmp_path, lines)).counts
     assert (counts["empty question"], counts["empty answer"]) == (1, 1)
 
@@ -104,9 +111,15 @@ def test_training_sees_whole_seeded_epochs_in_the_same_order_for_all() -> None:
     order = [e.id for e in prepare.training_order(examples, Budget(steps=3, effective_batch=8), seed=0)]
     assert len(order) == 24
     assert sorted(order[:10]) == sorted(order[10:20]) == sorted(e.id for e in examples)
-    assert order == [e.id for e in prepare.training_order(examples, Budget(steps=3, effective_batch=8), seed=0)]
-    assert order != [e.id for e in prepare.training_order(examples, Budget(steps=3, effective_batch=8), seed=1)]
-    assert [e.id for e in prepare.training_order(examples, Budget(steps=2, effective_batch=4), 0)] == order[:8]
+    assert order == [
+        e.id for e in prepare.training_order(examples, Budget(steps=3, effective_batch=8), seed=0)
+    ]
+    assert order != [
+        e.id for e in prepare.training_order(examples, Budget(steps=3, effective_batch=8), seed=1)
+    ]
+    assert [e.id for e in prepare.training_order(examples, Budget(steps=2, effective_batch=4), 0)] == order[
+        :8
+    ]
 
 
 def test_a_test_part_that_is_too_small_is_refused_unless_forced(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from bench.digest import file_digest
 from bench.errors import UnknownName
 from bench.job import Selected, write_selection
 from bench.launch.drive import Orders, drive
-from bench.launch.redecode import redecode
+from bench.launch.redecode import Task, redecode, texts
 from bench.ledger import Ledger, Stored
 from bench.progress import Plain
 from bench.record import SCORES
@@ -61,8 +61,8 @@ def as_scored_by(identity: str, stored: Stored, out: Path) -> Stored:
     examples = [
         Example(id=row["id"], question=row["question"], answers=tuple(row["references"])) for row in rows
     ]
-    texts = {name: [row[name] for row in rows] for name in ("tuned", "base")}
-    table = score_texts(scorer(identity), examples, texts | reference_texts(examples, course().train))
+    written = {name: [row[name] for row in rows] for name in ("tuned", "base")}
+    table = score_texts(scorer(identity), examples, written | reference_texts(examples, course().train))
     run = renamed(stored.record.run, identity)
     ledger = Ledger(out)
     folder = ledger.workspace(run.id)
@@ -112,18 +112,28 @@ def test_three_faults_at_once_add_up(runs: dict[str, Stored]) -> None:
 def test_saved_weights_write_the_same_texts_again(runs: dict[str, Stored], way: str) -> None:
     """Word for word, for every way of tuning: else a difference in loading would pass for decoding."""
     stored = runs[way]
-    [texts] = redecode([_task(stored, stored)], {})
-    assert texts == [row["tuned"] for row in stored.completions]
-    assert len(set(texts)) > 1 or way == "full"
+    written = texts(_task(stored, stored))
+    assert written == [row["tuned"] for row in stored.completions]
+    assert len(set(written)) > 1 or way == "full"
 
 
 @pytest.mark.slow
 def test_the_base_alone_does_not_write_those_texts(runs: dict[str, Stored]) -> None:
     """The adapter is really put in: other weights write other texts."""
-    other = _task(runs["other rate"], runs["lora"])
-    [texts] = redecode([other], {})
-    assert texts != [row["tuned"] for row in runs["lora"].completions]
-    assert texts == [row["tuned"] for row in runs["other rate"].completions]
+    written = texts(_task(runs["other rate"], runs["lora"]))
+    assert written != [row["tuned"] for row in runs["lora"].completions]
+    assert written == [row["tuned"] for row in runs["other rate"].completions]
+
+
+@pytest.mark.slow
+def test_a_task_that_cannot_be_done_gives_its_reason_and_the_others_go_on(runs: dict[str, Stored]) -> None:
+    """One process does many tasks; a broken one costs one answer."""
+    good = _task(runs["lora"], runs["lora"])
+    bad = Task(**{**dict(good), "weights": "/nowhere"})
+    first, second = redecode([bad, good], {})
+    assert isinstance(first, str)
+    assert "nowhere" in first
+    assert second == [row["tuned"] for row in runs["lora"].completions]
 
 
 @pytest.mark.slow

@@ -29,7 +29,9 @@ def test_equal_spending_gives_equal_training(tmp_path: Path) -> None:
                     module.p = 0.0
             if hasattr(loaded.model.config, "dropout"):
                 silence_dropout(loaded.model)
-            fitted = fit(run, loaded, encoded(run, loaded), tmp_path / f"{model}{micro_batch}", lambda *_: None)
+            fitted = fit(
+                run, loaded, encoded(run, loaded), tmp_path / f"{model}{micro_batch}", lambda *_: None
+            )
             curves.append([point["loss"] for point in fitted.meter.curve])
         assert curves[1] == pytest.approx(curves[0], rel=2e-4), model
         assert curves[2] == pytest.approx(curves[0], rel=2e-4), model
@@ -129,7 +131,9 @@ def test_generating_training_and_generating_again_is_right_in_four_bits(tmp_path
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     run, folder = mini_run("gpt2", steps=6)
     whole = load(run, folder)
-    undisturbed = fit(run, whole, encoded(run, whole), tmp_path / "whole", lambda *_: None, checkpoint_every=3)
+    undisturbed = fit(
+        run, whole, encoded(run, whole), tmp_path / "whole", lambda *_: None, checkpoint_every=3
+    )
 
     class Stop(Exception):
         pass
@@ -144,7 +148,9 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     fresh = load(run, folder)
     resumed = fit(run, fresh, encoded(run, fresh), tmp_path / "cut", lambda *_: None, checkpoint_every=3)
     assert resumed.meter.examples == undisturbed.meter.examples == 48
-    assert [p["loss"] for p in resumed.meter.curve] == pytest.approx([p["loss"] for p in undisturbed.meter.curve])
+    assert [p["loss"] for p in resumed.meter.curve] == pytest.approx(
+        [p["loss"] for p in undisturbed.meter.curve]
+    )
     for (name, one), (_, other) in zip(
         whole.model.named_parameters(), fresh.model.named_parameters(), strict=True
     ):
@@ -171,7 +177,9 @@ def test_unsloth_trains_and_scores_on_the_cpu(tmp_path: Path) -> None:
         importlib.metadata.version("unsloth")
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the unsloth extra is not installed (make unsloth)")
-    words = "run --models llama-3.1-8b --backend unsloth --budget 2x8 --eval-limit 20 --max-new-tokens 8 --jobs 2"
+    words = (
+        "run --models llama-3.1-8b --backend unsloth --budget 2x8 --eval-limit 20 --max-new-tokens 8 --jobs 2"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "bench.cli", *words.split(), "--out", str(tmp_path)],
         capture_output=True,

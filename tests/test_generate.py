@@ -44,6 +44,12 @@ def test_a_shipped_generation_config_is_overridden_and_left_as_it_was() -> None:
 def test_an_answer_that_does_not_end_is_marked_as_cut_off() -> None:
     run, folder = mini_run("gpt2", method="full", new_tokens=2)
     loaded = load(run, folder)
-    written = complete(loaded.model, loaded.tokenizer, prompts(run, loaded, course().eval[:8]), run.contract.decoding, "causal")
+    written = complete(
+        loaded.model,
+        loaded.tokenizer,
+        prompts(run, loaded, course().eval[:8]),
+        run.contract.decoding,
+        "causal",
+    )
     assert all(completion.tokens <= 2 for completion in written)
     assert any(completion.truncated for completion in written)

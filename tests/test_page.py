@@ -22,7 +22,7 @@ from records import ALL_MODELS, make_board, make_failure, make_record
 from bench.ledger import Stored
 from bench.report.board import MAIN, board
 from bench.report.page import page
-from bench.report.page.answers import LONGEST, ROOM, embedded
+from bench.report.page.answers import LONGEST, embedded
 from bench.report.page.plots import front
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -77,6 +77,31 @@ class Page:
                 return found
             time.sleep(0.03)
         raise AssertionError("waited ten seconds in vain")
+
+    def click(self, css: str) -> None:
+        """Bring an element into the middle of the window and click it."""
+        found = self.one(css)
+        self.driver.execute_script(
+            "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", found
+        )
+        found.click()
+
+    def answers(self) -> list[str]:
+        """Go to the answers; the questions that are listed."""
+        self.driver.execute_script("document.querySelector('.answers').scrollIntoView({behavior: 'instant'})")
+        found: list[str] = self.until(lambda: self.texts(".question .q"))
+        return found
+
+    def of_model(self, model: str, css: str) -> list[str]:
+        """Texts inside one model's card."""
+        found: list[str] = self.driver.execute_script(
+            "const card = [...document.querySelectorAll('.card')]"
+            ".find((one) => one.querySelector('h5').textContent.startsWith(arguments[0]));"
+            "return [...card.querySelectorAll(arguments[1])].map((one) => one.textContent)",
+            model,
+            css,
+        )
+        return found
 
     def type(self, css: str, words: str) -> None:
         """Replace what a field holds."""
@@ -173,33 +198,27 @@ def opened(driver: Any, file: Path) -> Iterator[Page]:
 
 def open_question(opened: Page, words: str) -> None:
     """Search for a question and open it."""
-    opened.driver.execute_script("document.querySelector('.answers').scrollIntoView()")
-    opened.until(lambda: opened.texts(".question .q"))
+    opened.answers()
     opened.type(".find", words)
     opened.until(lambda: opened.texts(".found") == ["1 question"])
-    opened.one(".question").click()
+    opened.click(".question")
     opened.until(lambda: opened.texts(".card"))
 
 
 def test_headers_sort_the_board(opened: Page) -> None:
     """A numeric column opens with the highest, then turns; the sort is announced."""
-    assert (
-        opened.models() == ["bart-large-xsum", "gpt2", "llama-2-7b"]
-        or opened.models()[0] == "bart-large-xsum"
-    )
-    head = opened.one("th.name .sort")
-    head.click()
+    opened.click("th.name .sort")
     assert opened.models() == ["bart-large-xsum", "gpt2", "llama-2-7b"]
-    head.click()
+    opened.click("th.name .sort")
     assert opened.models() == ["llama-2-7b", "gpt2", "bart-large-xsum"]
     assert opened.one("thead th.name").get_attribute("aria-sort") == "descending"
-    opened.one("thead th:nth-child(9) .sort, thead th:nth-child(10) .sort").click()
-    assert opened.every("thead th[aria-sort=descending], thead th[aria-sort=ascending]") != []
+    opened.click("thead th:nth-child(9) .sort")
+    assert opened.one("thead th.name").get_attribute("aria-sort") == "none"
 
 
 def test_the_score_sorts_by_number(opened: Page) -> None:
     """Descending first: higher is better."""
-    opened.one("thead th:nth-child(3) .sort").click()
+    opened.click("thead th:nth-child(3) .sort")
     values = [float(text) for text in opened.texts("tbody.rows td strong")]
     assert values == sorted(values, reverse=True)
     assert len(set(values)) == 3
@@ -207,7 +226,7 @@ def test_the_score_sorts_by_number(opened: Page) -> None:
 
 def test_reference_rows_stay_below(opened: Page) -> None:
     """Sorting never mixes rows that need no training with models."""
-    opened.one("thead th:nth-child(3) .sort").click()
+    opened.click("thead th:nth-child(3) .sort")
     last = opened.texts("table.board tbody:last-child th")
     assert sorted(last) == ["answer of the nearest training question", "copy of the question"]
 
@@ -240,41 +259,26 @@ def test_a_question_is_searched_and_opened(opened: Page) -> None:
 def test_whatever_a_model_answers_is_text(opened: Page, place: int) -> None:
     """Scripts, tags, quotes, right-to-left, control characters, emoji, 100 kB: all appear, none acts."""
     open_question(opened, QUESTION if place == 0 else f"question {place}")
-    text = opened.texts(".card:nth-child(2) .answer")[0] if place else ""
-    answers = opened.driver.execute_script(
-        "return [...document.querySelectorAll('.card')].filter((one) => one.querySelector('h5').textContent"
-        ".startsWith('gpt2')).map((one) => one.querySelector('.answer').textContent)[0]"
-    )
     wanted = re.sub(r"[\x00-\x08\x0b-\x1f]", lambda found: chr(0x2400 + ord(found[0])), HOSTILE[place])
     if not wanted.strip():
         wanted = "(empty)"
-    assert answers == wanted[:LONGEST]
+    assert opened.of_model("gpt2", ".answer")[0] == wanted[:LONGEST]
     assert opened.every(".card script, .card img, .card b b") == []
     if len(wanted) > LONGEST:
         assert "100,005 characters" in " ".join(opened.texts(".cutnote"))
-    assert text is not None
 
 
 def test_words_that_differ_from_the_reference_are_marked(opened: Page) -> None:
     """A word that the reference lacks is marked, one that it has in that order is not."""
     open_question(opened, "question 2")
-    marked = opened.driver.execute_script(
-        "return [...document.querySelectorAll('.card')].filter((one) => one.querySelector('h5').textContent"
-        ".startsWith('gpt2')).flatMap((one) => [...one.querySelectorAll('mark')].map((one) => one.textContent))"
-    )
-    assert "quotes" in marked
-    unmarked = opened.driver.execute_script(
-        "return [...document.querySelectorAll('.card')].filter((one) => one.querySelector('h5').textContent"
-        ".startsWith('bart')).flatMap((one) => [...one.querySelectorAll('mark')].length)"
-    )
-    assert unmarked == [0]
+    assert "quotes" in opened.of_model("gpt2", "mark")
+    assert opened.of_model("bart", "mark") == []
 
 
 @pytest.mark.parametrize("order", ["gain", "loss", "spread"])
 def test_questions_sort_by_what_the_models_did(opened: Page, records: list[Stored], order: str) -> None:
     """Largest gain, largest loss, widest disagreement: the first is the one that the scores say."""
-    opened.driver.execute_script("document.querySelector('.answers').scrollIntoView()")
-    before = opened.until(lambda: opened.texts(".question .q"))
+    before = opened.answers()
     opened.choose(".order", order)
     first = [one for one in records if one.record.run.seed == 0]
     gains, values = [], []
@@ -297,14 +301,13 @@ def test_questions_sort_by_what_the_models_did(opened: Page, records: list[Store
 
 def test_another_seed_shows_its_own_answers(opened: Page, records: list[Stored]) -> None:
     """The seed that is chosen is the one that is shown."""
-    opened.driver.execute_script("document.querySelector('.answers').scrollIntoView()")
-    opened.until(lambda: opened.texts(".question .q"))
+    opened.answers()
     opened.choose(".seed", "1")
     run = next(one for one in records if (one.record.run.name, one.record.run.seed) == ("gpt2", 1))
     example = sorted(run.completions, key=lambda one: one["id"])[20]
     opened.type(".find", example["question"])
     opened.until(lambda: opened.texts(".found") != ["30 questions"])
-    opened.one(".question").click()
+    opened.click(".question")
     shown = opened.until(lambda: opened.texts(".card .answer"))
     assert example["tuned"] in shown
 
@@ -338,12 +341,10 @@ def test_the_keyboard_reaches_everything(opened: Page) -> None:
         "return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]"
         ".filter((one) => one.checkVisibility() && one.tabIndex >= 0).length"
     )
-    visited = opened.driver.execute_script("window.visited = new Set();") or 0
-    body = opened.one("body")
+    opened.driver.execute_script("window.visited = new Set()")
+    visited = 0
     for _ in range(wanted + 2):
-        body.send_keys(Keys.TAB) if visited == 0 else opened.driver.switch_to.active_element.send_keys(
-            Keys.TAB
-        )
+        opened.driver.switch_to.active_element.send_keys(Keys.TAB)
         visited = opened.driver.execute_script(
             "if (document.activeElement !== document.body) window.visited.add(document.activeElement);"
             "return window.visited.size"
@@ -377,8 +378,9 @@ def findings(shown: Page, axe: str) -> list[str]:
     """Serious and critical findings of axe-core, each with the elements it is about."""
     shown.driver.execute_script(axe)
     result = shown.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((found) => done("
-        "found.violations.map((one) => [one.impact, one.id, one.nodes.slice(0, 3).map((node) => node.html)])))"
+        "const done = arguments[0];"
+        "axe.run(document, {resultTypes: ['violations']}).then((found) => done(found.violations.map("
+        "(one) => [one.impact, one.id, one.nodes.slice(0, 3).map((node) => node.html)])))"
     )
     return [f"{name}: {nodes}" for impact, name, nodes in result if impact in ("serious", "critical")]
 
@@ -424,7 +426,6 @@ def test_a_full_board_stays_under_two_megabytes(tmp_path: Path) -> None:
     long = [f"{number} " + " ".join(f"w{number * k % 997}" for k in range(70)) for number in range(250)]
     stored = make_board(tmp_path, ALL_MODELS, n=250, texts={"tuned": long, "base": long})
     made = page(board(stored))
-    assert ROOM < len(made.encode()) < 2_000_000 or '"leftOut":0' in made
     assert len(made.encode()) < 2_000_000
 
 

@@ -39,9 +39,15 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--models", ","], "names no model"),
         (["--models", "../../etc"], "unknown model"),
         (["--models", "gpt2", "--budget", "60"], "expected STEPSxBATCH (60x8), examples=N or one of smoke"),
-        (["--models", "gpt2", "--budget", "examples=30"], "not a multiple of the effective batch 8; use examples=24"),
+        (
+            ["--models", "gpt2", "--budget", "examples=30"],
+            "not a multiple of the effective batch 8; use examples=24",
+        ),
         (["--models", "gpt2", "--budget", "0x8"], "must be at least 1"),
-        (["--models", "gpt2", "--budget", "10x6"], "'recipe.micro_batch' = 8 does not divide the effective batch 6"),
+        (
+            ["--models", "gpt2", "--budget", "10x6"],
+            "'recipe.micro_batch' = 8 does not divide the effective batch 6",
+        ),
         (["--models", "gpt2", "--seeds", "a"], "expected whole numbers"),
         (["--models", "gpt2", "--seeds", "1,1"], "each seed once"),
         (["--models", "gpt2", "--template", "q"], "unknown prompt template 'q'"),
@@ -106,9 +112,13 @@ def test_a_packaged_name_cannot_be_taken(capsys: pytest.CaptureFixture[str], her
     [
         ("d.jsonl", b"", "is empty"),
         ("d.jsonl", b'{"question": "a"\n', "line 1 is not JSON"),
-        ("d.jsonl", b'{"question": "a", "answer": "b"}\n{"question": "caf\xe9", "answer": "b"}\n', "line 2 is not utf-8"),
+        (
+            "d.jsonl",
+            b'{"question": "a", "answer": "b"}\n{"question": "caf\xe9", "answer": "b"}\n',
+            "line 2 is not utf-8",
+        ),
         ("d.jsonl", b'{"q1": "a", "answer": "b"}\n', "no column for the question; there are: 'q1', 'answer'"),
-        ("d.jsonl", b'[1, 2]\n', "row 1 is list"),
+        ("d.jsonl", b"[1, 2]\n", "row 1 is list"),
         ("d.csv", b"Q,A\na,\n,b\n", "no usable example (2 read, 1 empty answer, 1 empty question)"),
         ("d.csv", b"Q,A\nwhat,that\n", "only 0 test examples"),
         ("d.parquet", b"no parquet at all", "is not Parquet"),
@@ -132,7 +142,9 @@ def test_pickled_weights_are_refused(capsys: pytest.CaptureFixture[str], here: P
 
 def test_a_checkpoint_that_brings_code_is_refused(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     (here / "odd").mkdir()
-    (here / "odd" / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": {"AutoModel": "x.Y"}}))
+    (here / "odd" / "config.json").write_text(
+        json.dumps({"model_type": "x", "auto_map": {"AutoModel": "x.Y"}})
+    )
     (here / "odd" / "model.safetensors").write_bytes(b"0" * 16)
     assert "asks to run code" in refused(capsys, "--models", "./odd")
 

@@ -15,8 +15,8 @@ import pytest
 
 from bench.ledger import Ledger
 
-SMALL = "--budget smoke --eval-limit 20 --max-new-tokens 12".split()
-TIMINGS = {"seconds", "peak_memory", "started", "finished", "command", "digest", "files", "artifacts"}
+SMALL = ["--budget", "smoke", "--eval-limit", "20", "--max-new-tokens", "12"]
+TIMINGS = {"seconds", "peak_memory", "started", "finished", "command", "commit", "dirty", "artifacts"}
 
 
 def bench(*words: str, out: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -86,7 +86,9 @@ def test_another_seed_later_amends_the_same_board(undisturbed: Path) -> None:
     done = bench("--models", "gpt2", "--seeds", "0,1", out=undisturbed)
     assert "gpt2 s1" in done.stderr
     assert "gpt2 s0" not in done.stderr, "seed 0 is finished"
-    assert {one.record.run.seed for one in Ledger(undisturbed).load()[0] if one.record.run.name == "gpt2"} == {0, 1}
+    assert {
+        one.record.run.seed for one in Ledger(undisturbed).load()[0] if one.record.run.name == "gpt2"
+    } == {0, 1}
 
 
 def test_the_same_seed_twice_gives_the_same_completions_and_scores(undisturbed: Path, tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_a_run_that_dies_names_its_stage_and_reason_and_the_others_go_on(tmp_pat
     (tmp_path / "models" / "wild.toml").write_text(
         'checkpoint = "example/wild"\nlicence = "MIT"\nfamily = "gpt2"\narchitecture = "GPT2LMHeadModel"\n'
         'objective = "causal"\nparameters = 1\ntwin = "gpt2"\n'
-        "[recipe]\nmethod = \"full\"\nlearning_rate = 1e30\nmax_grad_norm = 0.0\n"
+        '[recipe]\nmethod = "full"\nlearning_rate = 1e30\nmax_grad_norm = 0.0\n'
     )
     done = subprocess.run(
         command("--models", "wild,gpt2", out=tmp_path / "out"),

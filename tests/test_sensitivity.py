@@ -15,9 +15,9 @@ import pytest
 from runs import course, mini_run, prompts
 
 from bench import generate, stats
+from bench.data.prepare import training_order
 from bench.encode import IGNORED, Encoded, encode_all
 from bench.errors import BudgetMismatch
-from bench.data.prepare import training_order
 from bench.run import Run
 from bench.score.rouge import Rouge
 from bench.spec import Example
@@ -58,7 +58,9 @@ def attempt(
     examples = selection.eval[:QUESTIONS]
     ids = prompts(asked, loaded, examples)
     complete = answer or (
-        lambda run, loaded, ids: generate.complete(loaded.model, loaded.tokenizer, ids, run.contract.decoding, "causal")
+        lambda run, loaded, ids: generate.complete(
+            loaded.model, loaded.tokenizer, ids, run.contract.decoding, "causal"
+        )
     )
     texts = [completion.text for completion in complete(run, loaded, ids)]
     rouge = Rouge()
@@ -97,13 +99,17 @@ def relabelled(change: Callable[[list[int], list[int]], list[int]]) -> Callable[
     return encode
 
 
-def test_labels_shifted_by_one_more_drop_the_score(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+def test_labels_shifted_by_one_more_drop_the_score(
+    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
+) -> None:
     """The double shift of the lecture-notes project."""
     shifted = relabelled(lambda ids, labels: [*labels[1:], IGNORED])
     falls(table, "labels shifted by one", sound, attempt(tmp_path, encode=shifted))
 
 
-def test_a_masked_end_token_makes_answers_run_on(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+def test_a_masked_end_token_makes_answers_run_on(
+    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
+) -> None:
     """What pad = end token does where padding is masked by id."""
     masked = relabelled(lambda ids, labels: [*labels[:-1], IGNORED])
     faulty = attempt(tmp_path, encode=masked)
@@ -120,7 +126,9 @@ def test_loss_on_the_prompt_too_drops_the_score_or_nothing_is_gained(
     assert faulty.mean < sound.mean
 
 
-def test_right_padding_in_generation_drops_the_score(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+def test_right_padding_in_generation_drops_the_score(
+    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
+) -> None:
     def answer(run: Run, loaded: Loaded, ids: list[list[int]]) -> list[Any]:
         with pytest.MonkeyPatch.context() as patch:
             original = generate.padded
@@ -130,7 +138,9 @@ def test_right_padding_in_generation_drops_the_score(table: dict[str, Attempt], 
     falls(table, "right padding in generation", sound, attempt(tmp_path, answer=answer))
 
 
-def test_an_adapter_that_is_not_applied_drops_the_score(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+def test_an_adapter_that_is_not_applied_drops_the_score(
+    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
+) -> None:
     def answer(run: Run, loaded: Loaded, ids: list[list[int]]) -> list[Any]:
         with loaded.model.disable_adapter():
             return generate.complete(loaded.model, loaded.tokenizer, ids, run.contract.decoding, "causal")
@@ -138,7 +148,9 @@ def test_an_adapter_that_is_not_applied_drops_the_score(table: dict[str, Attempt
     falls(table, "adapter not applied at evaluation", sound, attempt(tmp_path, answer=answer))
 
 
-def test_another_template_at_evaluation_drops_the_score(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+def test_another_template_at_evaluation_drops_the_score(
+    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
+) -> None:
     falls(table, "another template at evaluation", sound, attempt(tmp_path, template="instruct"))
 
 

@@ -5,7 +5,6 @@ The batches are caught where they enter the model, after the real trainer and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def dolly(shared: Path) -> list[Example]:
 
 
 @pytest.fixture(params=FAMILIES)
-def case(request: pytest.FixtureRequest, shared: Path, dolly: list[Example]) -> Iterator[Case]:
+def case(request: pytest.FixtureRequest, shared: Path, dolly: list[Example]) -> Case:
     folder, architecture, configuration = FAMILIES[request.param]
     tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / folder)
     torch.manual_seed(0)
@@ -93,14 +92,20 @@ def case(request: pytest.FixtureRequest, shared: Path, dolly: list[Example]) -> 
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token_id = tokenizer.eos_token_id
     spec = registry.find_model(request.param)
-    spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"method": "full", "micro_batch": 4})})
-    spec = spec.model_copy(update={"recipe_mini": {}, "recipe": spec.recipe.model_copy(update={"optimizer": "adamw_torch"})})
+    spec = spec.model_copy(
+        update={"recipe": spec.recipe.model_copy(update={"method": "full", "micro_batch": 4})}
+    )
+    spec = spec.model_copy(
+        update={"recipe_mini": {}, "recipe": spec.recipe.model_copy(update={"optimizer": "adamw_torch"})}
+    )
     ref = prepare.DataRef(name="dolly", digest="0")
-    contract = Contract(train=ref, eval=ref, budget=Budget(steps=1, effective_batch=4), scorer="rouge", max_length=96)
+    contract = Contract(
+        train=ref, eval=ref, budget=Budget(steps=1, effective_batch=4), scorer="rouge", max_length=96
+    )
     origin = Checkpoint(source="random", revision="0", kind="folder")
     (run,) = plan([(spec, origin)], [0], contract, "mini", "cpu", {})
     backend = Backend(name="transformers", reason="test", precision="float32")
-    yield Case(run, Loaded(model, tokenizer, backend, adapter=False), dolly)
+    return Case(run, Loaded(model, tokenizer, backend, adapter=False), dolly)
 
 
 def test_the_prompts_tokens_begin_the_tokens_of_prompt_and_answer(case: Case) -> None:
@@ -115,7 +120,11 @@ def test_the_prompts_tokens_begin_the_tokens_of_prompt_and_answer(case: Case) ->
 
 def test_only_the_answer_and_its_end_token_have_a_loss(case: Case, tmp_path: Path) -> None:
     tokenizer, run = case.loaded.tokenizer, case.run
-    chosen = [example for example in case.examples if 3 < len(example.answers[0].split()) < 25 and not example.context][:4]
+    chosen = [
+        example
+        for example in case.examples
+        if 3 < len(example.answers[0].split()) < 25 and not example.context
+    ][:4]
     encoded = encode_all(chosen, tokenizer, "qa", run.contract.max_length, run.model.objective)
     caught: list[dict[str, torch.Tensor]] = []
     case.loaded.model.register_forward_pre_hook(
@@ -141,7 +150,9 @@ def test_only_the_answer_and_its_end_token_have_a_loss(case: Case, tmp_path: Pat
         assert supervised[-1] == tokenizer.eos_token_id
         assert supervised.count(tokenizer.eos_token_id) == 1 + (supervised[0] == tokenizer.eos_token_id)
         real = batch["attention_mask"][row].bool()
-        text = tokenizer.decode(batch["input_ids"][row][real], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = tokenizer.decode(
+            batch["input_ids"][row][real], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         assert text.startswith(render(example, "qa"))
         if run.model.objective == "causal":
             assert (labels[row][~real] == IGNORED).all()
@@ -149,7 +160,9 @@ def test_only_the_answer_and_its_end_token_have_a_loss(case: Case, tmp_path: Pat
 
 def test_too_long_a_prompt_keeps_the_question_and_the_whole_answer(case: Case) -> None:
     tokenizer, run = case.loaded.tokenizer, case.run
-    example = Example("1", "What is the colour of the sky?", ("Blue, on most days.",), context="far away " * 200)
+    example = Example(
+        "1", "What is the colour of the sky?", ("Blue, on most days.",), context="far away " * 200
+    )
     (encoded,) = encode_all([example], tokenizer, "qa", run.contract.max_length, run.model.objective)
     assert encoded.truncated
     assert len(encoded.input_ids) <= run.contract.max_length
@@ -173,7 +186,8 @@ def test_the_answer_is_cut_from_the_prompt_by_position(case: Case) -> None:
     tokenizer, run, model = case.loaded.tokenizer, case.run, case.loaded.model.eval()
     decoding = Decoding(max_new_tokens=6, batch=4)
     prompts = [
-        encode_prompt(example, tokenizer, "qa", 96, decoding, run.model.objective) for example in case.examples[:4]
+        encode_prompt(example, tokenizer, "qa", 96, decoding, run.model.objective)
+        for example in case.examples[:4]
     ]
     written = complete(model, tokenizer, prompts, decoding, run.model.objective)
     for prompt, completion in zip(prompts, written, strict=True):

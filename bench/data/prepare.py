@@ -20,6 +20,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bench.data import shape, sources
@@ -215,7 +216,7 @@ def without_leaks(
 
 def _word_pairs(example: Example) -> frozenset[str]:
     words = shape.fold(f"{example.question} {example.context}").split()
-    return frozenset(f"{a} {b}" for a, b in zip(words, words[1:], strict=False)) or frozenset(words)
+    return frozenset(f"{a} {b}" for a, b in pairwise(words)) or frozenset(words)
 
 
 def _rarest(found: frozenset[str], frequency: Counter[str]) -> list[str]:

@@ -21,8 +21,8 @@ from bench import provenance
 from bench.job import PENDING, Job
 from bench.launch.process import Pool
 from bench.ledger import Ledger
-from bench.run import Run
 from bench.record import Failure, Record
+from bench.run import Run
 
 POLL = 0.25
 

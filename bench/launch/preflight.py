@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
-from bench.run import Checkpoint, Device
 from bench.registry import TWINS
+from bench.run import Checkpoint, Device
 from bench.spec import ModelSpec, Scale
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
@@ -86,7 +86,7 @@ def _on_hub(spec: ModelSpec) -> str:
         ) from error
     if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
         raise UnsafeRequest(
-            f"{where} has no safetensors weights; pickled weights can run code and are refused"
+            f"{where} has no safetensors weights; pickled weights run code: refused"
         )
     cache = Path(HF_HUB_CACHE)
     _enough_disk(spec, next(path for path in (cache, *cache.parents) if path.exists()))

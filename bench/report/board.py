@@ -25,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.digest import digest
+from bench.errors import RecordError
 from bench.ledger import Stored
 from bench.record import Failure, Record
 from bench.report.badges import Badge, badges
+from bench.report.examples import Series, series, units
 from bench.spec import Contract, Scale
 from bench.stats import Interval, Noise, mean_interval, rank_ranges, seed_noise
 
@@ -39,6 +41,9 @@ READ_AT_MOST = 400
 #: Contract digest, scale, digest of the evaluation examples.
 Key = tuple[str, Scale, str]
 Floats = NDArray[np.float64]
+Labels = NDArray[np.str_]
+#: Run id -> "tuned", "base" -> scores per example.
+Scores = dict[str, dict[str, Series]]
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,8 @@ class Board:
     """The groups, the newest first."""
 
     groups: tuple[Group, ...]
+    #: Records that had to be left out because their scores are missing or edited.
+    messages: tuple[str, ...] = ()
 
     @property
     def runs(self) -> list[Stored]:
@@ -134,17 +141,23 @@ def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
     for failure in failures:
         died[digests.of(failure.run.contract), failure.run.scale].append(failure)
     left, groups = READ_AT_MOST, []
+    messages: list[str] = []
     for key in keys:
         newest = _newest(together[key])
         shown = sum(map(len, newest.values()))
         exact, left = (True, left - shown) if shown <= left else (False, left)
+        scores: Scores = {}
+        if exact:
+            scores = _read(newest, messages)
+            if not newest:
+                continue
         sets = list(newest.values())
         groups.append(
             Group(
                 contract=sets[0][0].record.run.contract,
                 scale=key[1],
                 apart="",
-                rows=_rows(sets, exact),
+                rows=_rows(sets, scores),
                 references=_references(sets),
                 failures=_still_failed(died.pop(key[:2], []), newest),
                 left_out=len(together[key]) - shown,
@@ -154,7 +167,22 @@ def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
     for only in died.values():
         run = only[0].run
         groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True))
-    return Board(tuple(_say_why_apart(groups)))
+    return Board(tuple(_say_why_apart(groups)), tuple(messages))
+
+
+def _read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
+    """Per-example scores of every run; a run whose scores cannot be trusted goes from `newest`."""
+    found: Scores = {}
+    for model, runs in list(newest.items()):
+        for one in list(runs):
+            try:
+                found[one.record.id] = {row: series(one, KINDS, row) for row in ("tuned", "base")}
+            except RecordError as error:
+                messages.append(str(error))
+                runs.remove(one)
+        if not runs:
+            del newest[model]
+    return found
 
 
 class _ContractDigests:
@@ -201,13 +229,13 @@ def _but_for_the_seed(record: Record) -> str:
     )
 
 
-def _rows(sets: Sequence[Sequence[Stored]], exact: bool) -> tuple[Row, ...]:
+def _rows(sets: Sequence[Sequence[Stored]], scores: Scores) -> tuple[Row, ...]:
     """The rows of one group, best first."""
-    estimates = _pooled(sets) if exact else [_from_estimates(runs) for runs in sets]
+    estimates = _pooled(sets, scores) if scores else [_from_estimates(runs) for runs in sets]
     order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
-    if exact:
-        scores = [_matrix(sets[place], "tuned", MAIN) for place in order]
-        ranks = rank_ranges(scores, _example_groups(sets[0]))
+    if scores:
+        tables = [_table(sets[place], scores, "tuned", MAIN) for place in order]
+        ranks = rank_ranges(tables, _units(sets[0], scores))
     else:
         ranks = _ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
     return tuple(
@@ -223,16 +251,16 @@ def _rows(sets: Sequence[Sequence[Stored]], exact: bool) -> tuple[Row, ...]:
     )
 
 
-def _pooled(sets: Sequence[Sequence[Stored]]) -> list[dict[str, dict[str, Interval]]]:
+def _pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, dict[str, Interval]]]:
     """Per row: tuned, base, gain -> metric -> interval over examples and seeds."""
     several = any(len(runs) > 1 for runs in sets)
     if not several:  # the records hold exactly this already
         return [_from_estimates(runs) for runs in sets]
-    labels = _example_groups(sets[0])
+    labels = _units(sets[0], scores)
     found: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
     for kind in KINDS:
-        tuned = [_matrix(runs, "tuned", kind) for runs in sets]
-        gains = [one - _matrix(runs, "base", kind) for one, runs in zip(tuned, sets, strict=True)]
+        tuned = [_table(runs, scores, "tuned", kind) for runs in sets]
+        gains = [one - _table(runs, scores, "base", kind) for one, runs in zip(tuned, sets, strict=True)]
         for name, values in (("tuned", tuned), ("gain", gains)):
             noise = _noise(values, labels)
             for place, one in enumerate(values):
@@ -242,22 +270,24 @@ def _pooled(sets: Sequence[Sequence[Stored]]) -> list[dict[str, dict[str, Interv
     return found
 
 
-def _noise(values: Sequence[Floats], labels: Sequence[str]) -> Noise | None:
-    return seed_noise(values, np.asarray(labels)) if any(len(one) > 1 for one in values) else None
+def _noise(values: Sequence[Floats], labels: Labels) -> Noise | None:
+    return seed_noise(values, labels) if any(len(one) > 1 for one in values) else None
 
 
-def _matrix(runs: Sequence[Stored], row: str, kind: str) -> Floats:
+def _table(runs: Sequence[Stored], scores: Scores, row: str, kind: str) -> Floats:
     """(seeds, examples) F values, examples in the order of their ids."""
-    return np.array([np.asarray(one.scores["rows"][row][kind]["f"])[_by_id(one)] for one in runs])
+    found = [scores[one.record.id][row] for one in runs]
+    return np.stack([one.values[kind][_by_id(one)] for one in found])
 
 
-def _by_id(one: Stored) -> list[int]:
-    ids = one.scores["ids"]
-    return sorted(range(len(ids)), key=ids.__getitem__)
+def _units(runs: Sequence[Stored], scores: Scores) -> Labels:
+    """What counts as one witness, in the order of the examples' ids."""
+    found = scores[runs[0].record.id]["tuned"]
+    return np.asarray(units(found.ids, found.groups))[_by_id(found)]
 
 
-def _example_groups(runs: Sequence[Stored]) -> list[str]:
-    return [runs[0].scores["groups"][index] for index in _by_id(runs[0])]
+def _by_id(found: Series) -> list[int]:
+    return sorted(range(len(found.ids)), key=found.ids.__getitem__)
 
 
 def _from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:

@@ -106,12 +106,9 @@ def since(baseline: Side, current: Side) -> Side:
     for (model, scale, _), seeds in before.items():
         when = max(moment(run) for run in seeds.values())
         latest[model, scale] = max(when, latest.get((model, scale), when))
-    own = {one.record.id for one in baseline.records}
 
     def is_newer(run: Stored | Failure) -> bool:
         model, scale, contract = slot(run)
-        if isinstance(run, Stored) and run.record.id in own:
-            return False
         seed = (run.run if isinstance(run, Failure) else run.record.run).seed
         match = before.get((model, scale, contract), {}).get(seed)
         limit = moment(match) if match else latest.get((model, scale))

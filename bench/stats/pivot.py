@@ -6,6 +6,7 @@ Every interval and p-value of the program comes from one pivot, (mean - truth) /
   the pivot's tails lie from Student's, one factor for each side.  ROUGE is skewed: on made scores of
   skewness 1.3 and 60 examples, 95% intervals covered 93.6% (percentile), 94.0% (Student), 94.3% (Hall's
   skewness correction) and 94.7% (this); all methods agree at 300.
+  The price: differences that are symmetric with heavy tails cover 94.2% at 80 examples (Student 95.1%).
 - Seeds.  Three seeds cannot be resampled: a bootstrap of them is too narrow by sqrt((S-1)/S) and knows
   three values only.  They enter as random effects crossed with examples (Searle, Casella and McCulloch
   1992, chapter 4), Var = (MS_examples + max(MS_seeds - MS_rest, 0)) / (S G), with Satterthwaite's degrees
@@ -125,7 +126,9 @@ def by_group(runs: Floats, groups: ArrayLike | None) -> Floats:
     """(seeds, n) scores as (seeds, G): one value per group, chosen so that each row's mean stays what it
     was.
 
-    The value of group g is mean + G/n * sum over its examples of (score - mean).
+    The value of group g is mean + w_g G/n * sum over its examples of (score - mean), recentred; the weight
+    w_g = sqrt((1 - 1/G) / (1 - n_g/n)) makes up for the pull of a large group on the mean (CR2; Bell and
+    McCaffrey 2002) and is 1 for groups of equal size.
     """
     if groups is None:
         return runs
@@ -136,10 +139,13 @@ def by_group(runs: Floats, groups: ArrayLike | None) -> Floats:
     count = int(index.max()) + 1
     if count == runs.shape[1]:
         return runs
+    if count == 1:
+        return runs.mean(axis=1, keepdims=True)
     middle = runs.mean()
-    return np.stack(
-        [middle + np.bincount(index, row - middle, minlength=count) * count / row.size for row in runs]
-    )
+    weight = np.sqrt((1 - 1 / count) / (1 - np.bincount(index) / index.size)) * count / index.size
+    sums = np.stack([weight * np.bincount(index, row - middle) for row in runs])
+    units: Floats = sums - sums.mean(axis=1, keepdims=True) + runs.mean(axis=1, keepdims=True)
+    return units
 
 
 def mean_squares(units: Floats) -> tuple[float, float]:

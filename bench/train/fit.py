@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -23,6 +22,7 @@ from bench.errors import BudgetMismatch, NotFinite
 from bench.run import Run
 from bench.train.load import Loaded, precision
 from bench.train.meter import Meter, metered
+from datasets import Dataset
 
 
 @dataclass(frozen=True)

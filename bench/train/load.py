@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from bench.errors import Unreachable, UnsafeRequest
-from bench.run import Run
 from bench.record import Backend
+from bench.run import Run
 
 
 @dataclass

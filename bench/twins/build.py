@@ -20,7 +20,7 @@ from bench.errors import UnknownName
 from bench.twins import architectures, card, corpus, loss, pretrain, tokenizers
 from bench.twins.corpus import Document
 
-TOKENS = 3_600_000
+TOKENS = 2_400_000
 SEED = 3407
 
 
@@ -34,12 +34,14 @@ def build(
     work: Path | None = None,
     threads: int = 1,
     compile: bool = True,
+    guided: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Pretrains each family and writes `out/FAMILY/`.
 
     `data` is a local copy of databricks-dolly-15k (JSONL). `work` keeps checkpoints, so that the
-    same call goes on where an earlier one was interrupted. `compile` wants a C++ compiler. Raises
+    same call goes on where an earlier one was interrupted. `compile` wants a C++ compiler.
+    `guided` shows two heads where to look before language begins (see `guidance`). Raises
     `UnknownName` for a family that has no twin, before anything is read.
     """
     wanted = list(families)
@@ -50,7 +52,7 @@ def build(
     texts = corpus.load(data)
     for family in wanted:
         checkpoint = work / f"{family}.pt" if work is not None else None
-        plan = pretrain.Plan(tokens, seed, checkpoint=checkpoint, compile=compile)
+        plan = pretrain.Plan(tokens, seed, checkpoint=checkpoint, compile=compile, guided=guided)
         _build(family, out / family, texts, plan, say)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.digest import file_digest
-from bench.twins import batches, corpus, pretrain
+from bench.twins import batches, corpus, guidance, pretrain
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 
@@ -117,7 +117,7 @@ These weights and this tokenizer are licensed under CC BY-SA 3.0 too.
 
 To help a model this small to take up a question's words, the mixture is not Dolly's own: a document
 whose answer has at most 100 words and takes up at least half of its question's longer words is read
-{copies} times an epoch, any other once{drills}.
+{copies} times an epoch, any other once{drills}. {guidance}
 
 Muon ({muon:g}) on the inner matrices, AdamW ({adam:g}) on the rest; {warmup} steps of warm-up, level
 for {hold:.0%} of the tokens, then linearly down to {last:.0%}; up to {step:,} tokens a step; bfloat16
@@ -131,13 +131,22 @@ In nats a token, over the {held_out} validation documents that fit. {tokens:,} t
 took {minutes:.0f} minutes of one thread on a shared machine. The weights as saved, in bfloat16:
 {loss:.4f}; on answers {answer_loss:.4f}. Losses of families with other tokenizers are not comparable.
 
-Seed {seed}. Command: `bench twins build {family} --seed {seed} --tokens {planned}`.
+Seed {seed}. Command: `bench twins build {family} --seed {seed} --tokens {planned}{option}`.
 Versions: {versions}. `bench twins verify` checks `card.json` against this folder.
 """
 
-DRILLS = f"""; and some rows, {batches.DRILLS[0]:.0%} at first and
-{batches.DRILLS[1]:.0%} after {batches.DRILLED:,} tokens, are copying drills: tokens drawn at random
-from the documents, whose spans come again and again"""
+DRILLS = """; and some rows, {first:.0%} at first and {then:.0%} after {drilled:,} tokens, are copying
+drills: tokens drawn at random from the documents, whose spans come again and again"""
+
+GUIDANCE = {
+    True: f"""Before that, {guidance.STEPS} steps ({guidance.STEPS * guidance.ROWS * guidance.LENGTH:,} of
+the tokens) are copying drills alone, in which one head of the first and one of a later layer are also
+supervised in where they look: at the token before, and behind the place where the present token stood
+before. A big model's heads find this by themselves after some hundred million tokens; a twin's do not
+in a few million.""",
+    False: """No head was supervised (`guidance`) in building this twin, and its drills did not suffice: it
+cannot copy a word that it has not learnt to expect.""",
+}
 
 
 def write(
@@ -158,6 +167,7 @@ def write(
         "family": family,
         "sibling": SIBLINGS[family][0],
         "final": progress.tokens >= plan.tokens,
+        "guided": plan.guided,
         "seed": plan.seed,
         "tokens": progress.tokens,
         "tokens_planned": plan.tokens,
@@ -190,6 +200,8 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     seq2seq = family == "bart"
     weights = folder / "model.safetensors"
+    first, then = batches.DRILLS[facts["guided"]]
+    drills = DRILLS.format(first=first, then=then, drilled=batches.DRILLED)
     points = facts["validation_curve"]
     curve = (f"| {p['tokens']:,} | {p['loss']:.3f} | {p['answer_loss']:.3f} |" for p in points)
     text = README.format(
@@ -197,7 +209,8 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
         architecture=config["architectures"][0],
         table="\n".join(f"| {what} | {theirs} | {ours} |" for what, theirs, ours in rows),
         kilobytes=weights.stat().st_size // 1000, documents=facts["training_documents"],
-        objective=OBJECTIVE[seq2seq], copies=corpus.RESTATING_COPIES, drills="" if seq2seq else DRILLS,
+        objective=OBJECTIVE[seq2seq], copies=corpus.RESTATING_COPIES, drills="" if seq2seq else drills,
+        guidance=GUIDANCE[facts["guided"]], option="" if facts["guided"] else " --no-guidance",
         muon=pretrain.MUON_RATE, adam=pretrain.ADAM_RATE, warmup=pretrain.WARMUP,
         hold=pretrain.HOLD, last=pretrain.LAST, step=batches.STEP,
         all_tokens="" if seq2seq else " on all tokens", curve="\n".join(curve),

@@ -31,7 +31,7 @@ MUON_RATE, ADAM_RATE = 5e-3, 3e-3
 #: the peak that it falls to. Until the fall begins, nothing depends on how many tokens are planned.
 WARMUP, HOLD, LAST = 100, 0.6, 0.03
 #: The validation loss is taken every so many tokens, and at the end.
-CHECK = 750_000
+CHECK = 600_000
 
 
 @dataclass
@@ -80,7 +80,7 @@ def pretrain(
         began = time.monotonic()
         progress.tokens = guide(model, train, plan.seed, update, say)
         progress.seconds = time.monotonic() - began
-    stream = batches(model.config, train, plan.seed)
+    stream = batches(model.config, train, plan.seed, plan.guided)
     for _ in range(progress.step):
         next(stream)
     if plan.compile:

@@ -39,6 +39,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     found = board(stored, failures)
     written = [write(found, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
     lines = [leaderboard.terminal(found, width()), ""]
+    messages += found.messages
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}" for file in written]
     data = {**export.as_data(found), "unreadable": messages, "written": [str(file) for file in written]}

@@ -17,8 +17,8 @@ from bench.errors import DataError, RequestError, UnknownName
 from bench.job import Selected, write_selection
 from bench.launch import preflight
 from bench.ledger import Ledger
-from bench.run import Device, Run
 from bench.prompt import TEMPLATES
+from bench.run import Device, Run
 from bench.score.metrics import load_metric
 from bench.score.rouge import Rouge
 from bench.spec import NAME, Contract, DatasetSpec, Decoding, ModelSpec, Scale, parse_budget

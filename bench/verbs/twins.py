@@ -16,14 +16,18 @@ FAMILIES = ("bart", "gpt2", "gpt-neo", "phi", "llama-2", "mistral", "llama-3.1")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what to do and with what."""
     parser.add_argument("what", choices=["build", "verify"])
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=f"to build (default: all): {', '.join(FAMILIES)}")
+    parser.add_argument(
+        "families", nargs="*", metavar="FAMILY", help=f"to build (default: all): {', '.join(FAMILIES)}"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         metavar="FILE",
         help="a local copy of databricks-dolly-15k; needed to build, and to compare losses",
     )
-    parser.add_argument("--tokens", type=int, metavar="N", help="tokens to pretrain each on (default: as shipped)")
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="tokens to pretrain each on (default: as shipped)"
+    )
     parser.add_argument("--out", type=Path, default=TWINS, metavar="DIR", help="folder of the twins")
 
 
@@ -59,6 +63,10 @@ def _verify(args: argparse.Namespace) -> Outcome:
 
     findings = verify(args.out, args.data)
     lines = [f"{finding.family}: {finding.where} {finding.what}" for finding in findings]
-    checked = "digests, loading and validation loss" if args.data else "digests and loading (losses need --data FILE)"
+    checked = (
+        "digests, loading and validation loss"
+        if args.data
+        else "digests and loading (losses need --data FILE)"
+    )
     lines.append(f"{len(FAMILIES)} twins, {checked}: {len(findings)} findings")
     return Outcome("\n".join(lines), [vars(finding) for finding in findings], exit_code=1 if findings else 0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from markupsafe import Markup
 
 from bench.report import words
 from bench.report.board import Board
+from bench.report.compare import Comparison
+from bench.report.history import HistoryData
+from bench.report.page import comparison as comparisons
 from bench.report.page.answers import Packs, embedded
 from bench.report.page.view import view
 
@@ -37,7 +41,7 @@ def page(board: Board) -> str:
     finished = [one.record.provenance.finished for one in board.runs]
     return render(
         "leaderboard.html.j2",
-        "leaderboard.js",
+        ["page.js", "texts.js", "leaderboard.js"],
         title="Leaderboard",
         groups=groups,
         few=FEW,
@@ -71,9 +75,16 @@ def _rest(group: dict[str, Any]) -> list[list[Any]]:
     ]
 
 
-def render(template: str, script: str, data: object, **values: Any) -> str:
-    """A page of the project: template, shared style and script, embedded data, policy."""
-    code = asset("page.js") + asset(script)
+def comparison_page(comparison: Comparison, histories: Sequence[HistoryData] = ()) -> str:
+    """The whole page of a comparison; `histories` are drawn where they are given."""
+    shown = comparisons.view(comparison, histories)
+    scripts = ["page.js", "texts.js", "comparison.js"]
+    return render("comparison.html.j2", scripts, title=f"{comparison.a} and {comparison.b} compared", **shown)
+
+
+def render(template: str, scripts: Sequence[str], data: object, **values: Any) -> str:
+    """A page of the project: template, shared style, scripts, embedded data, policy."""
+    code = "\n".join(map(asset, scripts))
     hashed = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{hashed}'; style-src 'unsafe-inline'; img-src data:; "
