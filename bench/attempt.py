@@ -10,10 +10,6 @@ one state.
 
 from __future__ import annotations
 
-import json
-import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,29 +19,19 @@ from typing import Any
 
 import torch
 
-from bench import provenance
+from bench import account
 from bench.data.prepare import training_order
-from bench.digest import digest, file_digest
 from bench.encode import encode_all, encode_prompt
 from bench.generate import Completion, complete
-from bench.job import PENDING, Job, Selected, read_selection
-from bench.record import (
-    COMPLETIONS,
-    CURVE,
-    SCORES,
-    Data,
-    Provenance,
-    Record,
-    Spent,
-    Stage,
-    Written,
-)
+from bench.job import PENDING, Job, read_selection
+from bench.record import Record, Stage
+from bench.report.card import model_card
 from bench.run import Run
 from bench.score.metrics import load_metric, score_corpus
 from bench.score.rouge import Rouge
 from bench.score.rows import gains, reference_texts, score_texts, summarised
 from bench.spec import Example
-from bench.train.fit import Fitted, fit
+from bench.train.fit import fit
 from bench.train.load import Loaded, load
 
 Emit = Callable[[dict[str, Any]], None]
@@ -97,23 +83,24 @@ def execute(job: Job, emit: Emit) -> None:
         table = score_texts(rouge, examples, texts)
         further = _further(run.contract.metrics, texts, examples)
     with clock.stage("save"):
-        artifacts = _save_weights(run, loaded, folder)
-        files = _write_parts(folder, examples, table, base, tuned, fitted)
+        artifacts = account.save_weights(loaded, folder)
+        files = account.write_parts(folder, examples, table, base, tuned, fitted)
     record = Record(
         id=run.id,
         run=run,
         backend=loaded.backend,
-        data=_data(order, selection),
-        spent=_spent(fitted, encoded, clock, parameters, run),
+        data=account.data(order, selection),
+        spent=account.spent(fitted, encoded, clock.seconds, parameters, run),
         scores=summarised(table),
         gain=gains(table, [example.group for example in examples]),
         further=further,
-        written={"tuned": _written(tuned, examples), "base": _written(base, examples)},
+        written={"tuned": account.written(tuned, examples), "base": account.written(base, examples)},
         final_loss=fitted.final_loss,
-        provenance=_provenance(job, started),
+        provenance=account.provenance(job, started),
         files=files,
         artifacts=artifacts,
     )
+    (folder / account.weights_folder(loaded) / account.CARD).write_text(model_card(record), encoding="utf-8")
     (folder / PENDING).write_text(record.model_dump_json(), encoding="utf-8")
 
 
@@ -200,111 +187,3 @@ def _further(
         for row, answers in texts.items():
             found.setdefault(row, {}).update(score_corpus(metric, answers, references))
     return found
-
-
-def _save_weights(run: Run, loaded: Loaded, folder: Path) -> dict[str, str]:
-    target = folder / ("adapter" if loaded.adapter else "model")
-    loaded.model.save_pretrained(target, safe_serialization=True)
-    loaded.tokenizer.save_pretrained(target)
-    return {
-        str(file.relative_to(folder)): file_digest(file)
-        for file in sorted(target.rglob("*"))
-        if file.is_file()
-    }
-
-
-def _write_parts(
-    folder: Path,
-    examples: Sequence[Example],
-    table: Any,
-    base: Sequence[Completion],
-    tuned: Sequence[Completion],
-    fitted: Fitted,
-) -> dict[str, str]:
-    scores = {
-        "ids": [example.id for example in examples],
-        "groups": [example.group for example in examples],
-        "categories": [example.category for example in examples],
-        "rows": table,
-    }
-    (folder / SCORES).write_text(json.dumps(scores, ensure_ascii=False), encoding="utf-8")
-    with (folder / COMPLETIONS).open("w", encoding="utf-8", newline="\n") as handle:
-        for example, untuned, answer in zip(examples, base, tuned, strict=True):
-            line = {
-                "id": example.id,
-                "question": example.question,
-                "context": example.context,
-                "references": list(example.answers),
-                "category": example.category,
-                "base": untuned.text,
-                "tuned": answer.text,
-            }
-            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
-    with (folder / CURVE).open("w", encoding="utf-8", newline="\n") as handle:
-        handle.writelines(json.dumps(point) + "\n" for point in fitted.meter.curve)
-    return {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
-
-
-def _data(order: Sequence[Example], selection: Selected) -> Data:
-    examples = selection.evaluation
-    words = [len(example.answers[0].split()) for example in examples]
-    return Data(
-        prepared=selection.prepared,
-        selected={**selection.selected, "distinct training examples seen": len({e.id for e in order})},
-        train_digest=digest([example.id for example in order]),
-        eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
-        reference_words=sum(words) / len(words),
-    )
-
-
-def _spent(
-    fitted: Fitted, encoded: Sequence[Any], clock: Clock, parameters: tuple[int, int], run: Run
-) -> Spent:
-    meter = fitted.meter
-    scale = 1 if sys.platform == "darwin" else 1024
-    return Spent(
-        examples=meter.examples,
-        steps=meter.steps,
-        effective_batch=meter.examples // meter.steps,
-        supervised_tokens=meter.supervised_tokens,
-        total_tokens=meter.total_tokens,
-        flops=fitted.flops,
-        seconds={name: round(seconds, 3) for name, seconds in clock.seconds.items()},
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
-        peak_gpu_memory=torch.cuda.max_memory_allocated() if run.device == "cuda" else None,
-        trainable_parameters=parameters[0],
-        parameters=parameters[1],
-        truncated=sum(example.truncated for example in encoded),
-    )
-
-
-def _written(completions: Sequence[Completion], examples: Sequence[Example]) -> Written:
-    count = len(completions)
-    return Written(
-        examples=count,
-        mean_tokens=sum(c.tokens for c in completions) / count,
-        mean_words=sum(len(c.text.split()) for c in completions) / count,
-        empty=sum(not c.text for c in completions),
-        truncated=sum(c.truncated for c in completions),
-        echoed=sum(
-            c.text.lower().startswith(example.question.lower())
-            for c, example in zip(completions, examples, strict=True)
-        ),
-        distinct=len({c.text for c in completions}),
-    )
-
-
-def _provenance(job: Job, started: datetime) -> Provenance:
-    return Provenance(
-        versions=provenance.versions(),
-        commit=job.commit,
-        dirty=job.dirty,
-        python=platform.python_version(),
-        platform=platform.platform(),
-        hardware=provenance.hardware(),
-        gpu=torch.cuda.get_device_name() if job.run.device == "cuda" else None,
-        threads=job.threads,
-        command=job.command,
-        started=started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-    )

@@ -37,6 +37,8 @@ def plan(
         check_micro_batch(spec, recipe, contract)
         chosen = choose_backend(spec, recipe, versions, backend)
         needed = packages(spec, recipe, chosen)
+        if checkpoint.kind == "folder":  # a record names no path of the machine that made it
+            spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(
                 model=spec,

@@ -189,5 +189,6 @@ def _stranger(key: str, known: list[str]) -> str:
 
 
 def _fields_beside(kind: type[BaseModel], path: list[str]) -> list[str]:
-    inner = {"recipe": Recipe, "columns": Columns}.get(path[0]) if len(path) > 1 else None
-    return list((inner or kind).model_fields)
+    parts: dict[str, type[BaseModel]] = {"recipe": Recipe, "columns": Columns}
+    beside = parts.get(path[0], kind) if len(path) > 1 else kind
+    return list(beside.model_fields)

@@ -25,7 +25,7 @@ LEVELS: list[tuple[str, ...]] = [
         "bench.twins",
         "bench.progress",
     ),
-    ("bench.attempt",),
+    ("bench.attempt", "bench.account"),
     ("bench.launch",),
     ("bench.verbs",),
     ("bench.cli",),

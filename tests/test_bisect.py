@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from records import make_record
 
+from bench.cli import run_verb
+from bench.launch import environment, solver
 from bench.launch.bisect import LOOKS, Side, Trial, first_changed, first_failing, search
+from bench.launch.environment import Environment
+from bench.ledger import Ledger
+from bench.record import Failure
+from bench.verbs import bisect as verb
+from bench.verbs import request
 
 RELEASES = [f"1.{minor}.0" for minor in range(10)]
 
@@ -182,3 +192,97 @@ def test_a_release_between_that_dies_is_left_open() -> None:
     """It has no numbers, so it is on neither side."""
     found = first_changed(RELEASES, ["gpt2"], Fake([0.0] * 5 + [-0.05] * 5, dies=["1.4.0"]))
     assert (found.last, found.first, found.between) == ("1.3.0", "1.5.0", ("1.4.0",))
+
+
+TRL = ["1.12.0", "1.13.0", "1.14.0", "1.14.1", "1.15.0"]
+
+
+class Ran:
+    """Stands for environments and processes: releases from 1.14.0 on lose 0.05, from 1.15.0 on they die."""
+
+    def __init__(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.out = out
+        self.carried: list[str] = []
+        monkeypatch.setattr(environment, "solve", self.solve)
+        monkeypatch.setattr(solver, "releases", lambda _, first, last: [r for r in TRL if first <= r <= last])
+        monkeypatch.setattr(verb.run, "carry_out", self.carry_out)
+
+    def solve(self, asked: Sequence[str]) -> Environment:
+        moved = dict(text.split("==") for text in asked)
+        return Environment(tuple(asked), {**moved, "pluggy": "9.9"} if moved["trl"] > "1.13.0" else moved)
+
+    def carry_out(self, _: object, asked: request.Request, ledger: Ledger, packages: Environment) -> None:
+        trl = packages.versions["trl"]
+        for one in asked.runs:
+            if ledger.finished(one.id):
+                continue
+            self.carried.append(trl)
+            if trl >= "1.15.0":
+                trace = 'Traceback:\n  File "/home/me/lib/site-packages/trl/trainer.py", line 1\nTypeError: no kernel'
+                ledger.fail(
+                    Failure(
+                        id=one.id,
+                        run=one,
+                        stage="train",
+                        reason="no kernel",
+                        traceback=trace,
+                        when="2026-11-22",
+                    )
+                )
+                continue
+            made = make_record(
+                self.out / "made", one.name, one.seed, versions=one.versions, contract=one.contract, n=120,
+                shift=-0.05 if trl >= "1.14.0" else 0.0,
+            )  # fmt: skip
+            folder = ledger.workspace(one.id)
+            shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+            ledger.publish(made.record.model_copy(update={"id": one.id, "run": one}), folder)
+
+
+def bisect(out: Path, *words: str) -> int:
+    """`bench bisect trl ...` at mini scale."""
+    return run_verb(["bisect", "trl", *words, "--scale", "mini", "--out", str(out)])
+
+
+def test_the_command_names_the_release_that_broke_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the evidence of both sides, in a report that names no folder of this machine."""
+    ran = Ran(tmp_path, monkeypatch)
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--fails") == 0
+    text = (tmp_path / "bisect-trl-1.12.0-1.15.0.md").read_text()
+    assert text in capsys.readouterr().out
+    assert text.startswith("# trl 1.12.0 to 1.15.0: 1.15.0 broke the runs")
+    assert "## Last good: trl 1.14.1" in text
+    assert 'File "trl/trainer.py", line 1' in text
+    assert "/home/me" not in text
+    assert "pluggy 9.9" in text
+    assert "for 4 optimizer steps" in text
+    assert ran.carried[:2] == ["1.12.0", "1.15.0"]
+
+
+def test_a_search_that_goes_on_repeats_neither_records_nor_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command again carries out nothing; a run that was killed is tried again."""
+    ran = Ran(tmp_path, monkeypatch)
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--fails") == 0
+    before = list(ran.carried)
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--fails") == 0
+    assert ran.carried == before
+    [failure] = Ledger(tmp_path).failed()
+    Ledger(tmp_path).fail(failure.model_copy(update={"traceback": ""}))
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--fails") == 0
+    assert ran.carried == [*before, "1.15.0"]
+
+
+def test_the_command_names_the_release_that_changed_the_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By how much, with an interval, and with which model."""
+    Ran(tmp_path, monkeypatch)
+    assert bisect(tmp_path, "1.12.0", "1.14.1", "--models", "gpt2,phi-1.5") == 0
+    text = (tmp_path / "bisect-trl-1.12.0-1.14.1.md").read_text()
+    assert "**trl 1.14.0** is the first release that changed rougeL, by \N{MINUS SIGN}0.0" in text
+    assert "| 1.13.0 | like the older end |" in text
+    assert "| 1.14.0 | like the newer end |" in text

@@ -16,8 +16,9 @@ from runs import mini_run
 from bench import provenance
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
-from bench.launch import environment
-from bench.launch.environment import Environment, build, check_backend, releases, solve
+from bench.launch import environment, solver
+from bench.launch.environment import Environment, build, check_backend, solve
+from bench.launch.solver import releases
 
 
 @cache
@@ -103,10 +104,10 @@ def test_unsloth_refuses_a_neighbour_that_it_does_not_know() -> None:
 
 def test_the_solver_is_shown_what_is_installed(tmp_path: Path) -> None:
     """A local build gets a label that no index has; the others keep their version and their needs."""
-    pin = environment._stub(tmp_path, "torch", "2.13.0+cpu")
+    pin = solver._stub(tmp_path, "torch", "2.13.0+cpu")
     assert pin == "torch==2.13.0+installed"
     assert (tmp_path / "torch-2.13.0+installed-py3-none-any.whl").is_file()
-    assert environment._stub(tmp_path, "trl", metadata.version("trl")) == f"trl=={metadata.version('trl')}"
+    assert solver._stub(tmp_path, "trl", metadata.version("trl")) == f"trl=={metadata.version('trl')}"
 
 
 def test_pip_settings_reach_the_solver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -121,11 +122,11 @@ def test_pip_settings_reach_the_solver(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PIP_INDEX_URL", "https://pip.invalid/simple")
     monkeypatch.setenv("PIP_FIND_LINKS", "/one /two")
     monkeypatch.delenv("UV_FIND_LINKS", raising=False)
-    environment._uv("version", wheels=tmp_path)
+    solver.uv("version", wheels=tmp_path)
     assert seen["UV_INDEX_URL"] == "https://pip.invalid/simple"
     assert seen["UV_FIND_LINKS"] == f"/one,/two,{tmp_path}"
     monkeypatch.setenv("UV_INDEX_URL", "https://uv.invalid/simple")
-    environment._uv("version")
+    solver.uv("version")
     assert seen["UV_INDEX_URL"] == "https://uv.invalid/simple"
 
 
@@ -153,7 +154,7 @@ def test_the_same_request_is_solved_and_built_once(monkeypatch: pytest.MonkeyPat
     def unreachable(*_: object, **__: object) -> None:
         raise AssertionError("uv was started")
 
-    monkeypatch.setattr(environment, "_uv", unreachable)
+    monkeypatch.setattr(solver, "uv", unreachable)
     assert build(solve(["trl==1.12.0"])) == first
 
 

@@ -178,3 +178,24 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def test_a_checkpoint_on_disk_is_a_model_and_its_adapter_carries_a_card(tmp_path: Path) -> None:
+    """No spec file is needed; without a GPU a small one is tuned at scale full."""
+    import shutil
+
+    from bench.registry import TWINS
+
+    shutil.copytree(TWINS / "gpt2", tmp_path / "my-model")
+    done = subprocess.run(
+        command("--models", "./my-model", out=tmp_path / "out"),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (stored,), _ = Ledger(tmp_path / "out").load()
+    assert (stored.record.run.name, stored.record.run.scale) == ("my-model", "full")
+    assert str(tmp_path) not in (stored.folder / "record.json").read_text().replace(stored.record.provenance.command, "")
+    assert "model-index" in (stored.folder / "adapter" / "README.md").read_text()

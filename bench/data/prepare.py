@@ -101,7 +101,8 @@ def select(
             "no difference between models can be seen; raise test_fraction, or pass --force"
         )
     candidates = train.train if part == "validation" else train.train + train.validation
-    kept, dropped = list(candidates), {}
+    kept: list[Example] = list(candidates)
+    dropped: dict[str, int] = {}
     if train.ref != evaluation.ref:  # within one data set, preparation has removed them
         kept, dropped = without_leaks(candidates, chosen)
     if not kept:

@@ -97,6 +97,6 @@ def _enough_disk(spec: ModelSpec, folder: Path) -> None:
     needed, free = spec.parameters * 2.2, shutil.disk_usage(folder).free
     if needed > free:
         raise NotEnough(
-            f"model '{spec.name}' needs about {needed / 1e9:.0f} GB in {folder}, {free / 1e9:.0f} GB are free; "
-            "make room or set HF_HOME to another disk"
+            f"model '{spec.name}' needs about {needed / 1e9:.0f} GB in {folder}, {free / 1e9:.0f} GB are "
+            "free; make room or set HF_HOME to another disk"
         )

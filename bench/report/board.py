@@ -6,11 +6,8 @@ Decisions that this module owns:
   every further table says why it stands apart.
 - A row is a model with its seeds pooled, as its newest set of versions and recipe left it. Older
   sets are counted, not shown: `bench history` and `bench compare` are for those.
-- Training noise is pooled over the models of a group (three seeds of one model alone say little),
-  so a one-seed row shares in it where another row has several seeds.
-- Per-example scores are read for the newest `READ_AT_MOST` records only. Beyond, an interval comes
-  from the records' own estimates and ranks from intervals that do not overlap: wider, never
-  narrower. So a board over thousands of records takes seconds.
+- Per-example scores are read for the newest `READ_AT_MOST` records only (see `pooling`), so a
+  board over thousands of records takes seconds.
 """
 
 from __future__ import annotations
@@ -18,32 +15,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
-from statistics import fmean, variance
-
-import numpy as np
-from numpy.typing import NDArray
+from statistics import fmean
 
 from bench.digest import digest
-from bench.errors import RecordError
 from bench.ledger import Stored
 from bench.record import Failure, Record
+from bench.report import pooling
 from bench.report.badges import Badge, badges
-from bench.report.examples import Series, series, units
+from bench.report.pooling import KINDS
 from bench.spec import Contract, Scale
-from bench.stats import Interval, Noise, mean_interval, rank_ranges, seed_noise
+from bench.stats import Interval, rank_ranges
 
-KINDS = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 #: Ranked by this one.
 MAIN = KINDS[0]
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
 READ_AT_MOST = 400
 #: Contract digest, scale, digest of the evaluation examples.
 Key = tuple[str, Scale, str]
-Floats = NDArray[np.float64]
-Labels = NDArray[np.str_]
-#: Run id -> "tuned", "base" -> scores per example.
-Scores = dict[str, dict[str, Series]]
 
 
 @dataclass(frozen=True)
@@ -146,9 +134,9 @@ def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
         newest = _newest(together[key])
         shown = sum(map(len, newest.values()))
         exact, left = (True, left - shown) if shown <= left else (False, left)
-        scores: Scores = {}
+        scores: pooling.Scores = {}
         if exact:
-            scores = _read(newest, messages)
+            scores = pooling.read(newest, messages)
             if not newest:
                 continue
         sets = list(newest.values())
@@ -168,21 +156,6 @@ def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
         run = only[0].run
         groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True))
     return Board(tuple(_say_why_apart(groups)), tuple(messages))
-
-
-def _read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
-    """Per-example scores of every run; a run whose scores cannot be trusted goes from `newest`."""
-    found: Scores = {}
-    for model, runs in list(newest.items()):
-        for one in list(runs):
-            try:
-                found[one.record.id] = {row: series(one, KINDS, row) for row in ("tuned", "base")}
-            except RecordError as error:
-                messages.append(str(error))
-                runs.remove(one)
-        if not runs:
-            del newest[model]
-    return found
 
 
 class _ContractDigests:
@@ -229,15 +202,15 @@ def _but_for_the_seed(record: Record) -> str:
     )
 
 
-def _rows(sets: Sequence[Sequence[Stored]], scores: Scores) -> tuple[Row, ...]:
+def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Row, ...]:
     """The rows of one group, best first."""
-    estimates = _pooled(sets, scores) if scores else [_from_estimates(runs) for runs in sets]
+    estimates = pooling.pooled(sets, scores) if scores else [pooling.from_estimates(runs) for runs in sets]
     order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
     if scores:
-        tables = [_table(sets[place], scores, "tuned", MAIN) for place in order]
-        ranks = rank_ranges(tables, _units(sets[0], scores))
+        tables = [pooling.table(sets[place], scores, "tuned", MAIN) for place in order]
+        ranks = rank_ranges(tables, pooling.witnesses(sets[0], scores))
     else:
-        ranks = _ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
+        ranks = pooling.ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
     return tuple(
         Row(
             model=sets[place][0].record.run.name,
@@ -249,85 +222,6 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: Scores) -> tuple[Row, ...]:
         )
         for place, rank in zip(order, ranks, strict=True)
     )
-
-
-def _pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, dict[str, Interval]]]:
-    """Per row: tuned, base, gain -> metric -> interval over examples and seeds."""
-    several = any(len(runs) > 1 for runs in sets)
-    if not several:  # the records hold exactly this already
-        return [_from_estimates(runs) for runs in sets]
-    labels = _units(sets[0], scores)
-    found: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
-    for kind in KINDS:
-        tuned = [_table(runs, scores, "tuned", kind) for runs in sets]
-        gains = [one - _table(runs, scores, "base", kind) for one, runs in zip(tuned, sets, strict=True)]
-        for name, values in (("tuned", tuned), ("gain", gains)):
-            noise = _noise(values, labels)
-            for place, one in enumerate(values):
-                found[place][name][kind] = mean_interval(one, groups=labels, noise=noise)
-        for place, runs in enumerate(sets):  # nothing was trained, so every seed's record says the same
-            found[place]["base"][kind] = _interval(runs[0].record, "base", kind)
-    return found
-
-
-def _noise(values: Sequence[Floats], labels: Labels) -> Noise | None:
-    return seed_noise(values, labels) if any(len(one) > 1 for one in values) else None
-
-
-def _table(runs: Sequence[Stored], scores: Scores, row: str, kind: str) -> Floats:
-    """(seeds, examples) F values, examples in the order of their ids."""
-    found = [scores[one.record.id][row] for one in runs]
-    return np.stack([one.values[kind][_by_id(one)] for one in found])
-
-
-def _units(runs: Sequence[Stored], scores: Scores) -> Labels:
-    """What counts as one witness, in the order of the examples' ids."""
-    found = scores[runs[0].record.id]["tuned"]
-    return np.asarray(units(found.ids, found.groups))[_by_id(found)]
-
-
-def _by_id(found: Series) -> list[int]:
-    return sorted(range(len(found.ids)), key=found.ids.__getitem__)
-
-
-def _from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
-    """Intervals from the records' own: half widths of examples and of seeds, added as variances.
-
-    Averaging seeds narrows the examples' part as well; that is given away, so this is too wide.
-    """
-    records = [one.record for one in runs]
-    return {
-        "tuned": {kind: _wide([_interval(one, "tuned", kind) for one in records]) for kind in KINDS},
-        "base": {kind: _interval(records[0], "base", kind) for kind in KINDS},
-        "gain": {kind: _wide([Interval(**one.gain[kind].model_dump()) for one in records]) for kind in KINDS},
-    }
-
-
-def _wide(parts: Sequence[Interval]) -> Interval:
-    if len(parts) == 1:
-        return parts[0]
-    mean = fmean(one.mean for one in parts)
-    seeds = variance(one.mean for one in parts) / len(parts) * 1.96**2
-    below = fmean((one.mean - one.low) ** 2 for one in parts)
-    above = fmean((one.high - one.mean) ** 2 for one in parts)
-    return Interval(mean, mean - sqrt(below + seeds), mean + sqrt(above + seeds))
-
-
-def _ranks_apart(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
-    """Rank ranges by intervals that do not overlap, for too many rows to compare example by example."""
-    lows, highs = np.sort([one.low for one in intervals]), np.sort([one.high for one in intervals])
-    count = len(intervals)
-    return [
-        (
-            1 + count - int(np.searchsorted(lows, one.high, side="right")),
-            count - int(np.searchsorted(highs, one.low, side="left")),
-        )
-        for one in intervals
-    ]
-
-
-def _interval(record: Record, row: str, kind: str) -> Interval:
-    return Interval(**record.scores[row][kind].model_dump())
 
 
 def _cost(runs: Sequence[Stored]) -> Cost:
@@ -347,7 +241,7 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
     """The rows that need no training, best first; equal for every run of a group."""
     record = sets[0][0].record
     rows = [
-        ReferenceRow(name, words, {kind: _interval(record, name, kind) for kind in KINDS})
+        ReferenceRow(name, words, {kind: pooling.interval(record, name, kind) for kind in KINDS})
         for name, words in REFERENCES.items()
         if name in record.scores
     ]
@@ -379,8 +273,3 @@ def _why(first: Group, other: Group) -> str:
 def _short(value: object) -> str:
     text = "none" if value is None else str(value)
     return text[:8] if len(text) == 64 else text
-
-
-def finite(interval: Interval) -> bool:
-    """Whether an interval has two ends; one test example alone leaves its spread unknown."""
-    return isfinite(interval.low) and isfinite(interval.high)

@@ -10,8 +10,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from bench.record import Record
 from bench.report import words
-from bench.report.board import KINDS, REFERENCES
+from bench.report.board import REFERENCES
 from bench.report.leaderboard import LABELS
+from bench.report.pooling import KINDS
 from bench.stats import Interval
 
 #: Licence as the specs write it -> identifier on the hub.

@@ -111,7 +111,7 @@ def _reference_lines(found: Chart, x: draw.Axis, top: float, bottom: float) -> l
     ordered = sorted(found.references, key=lambda one: one[1])
     for place, (name, value) in enumerate(ordered):
         left_one = len(ordered) > 1 and place == 0
-        anchor, shift = ("end", 2) if left_one else ("start", -2)
+        anchor, shift = ("end", -3) if left_one else ("start", 3)
         label = f"{name} {words.score(value)}"
         parts.append(draw.text(x(value) + shift, bottom + 35, label, "small", anchor))
     return parts
@@ -127,11 +127,8 @@ def write_png(board: Board, file: Path) -> None:
     with matplotlib.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK}):
         figure = Figure(figsize=(8.4, 1.3 + 0.33 * len(found.lines)), dpi=200, layout="constrained")
         axes = figure.add_subplot()
-        for name, value in found.references:
+        for _, value in found.references:
             axes.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)))
-            axes.annotate(
-                name, (value, len(found.lines) - 0.45), fontsize=7, color=MUTED, rotation=90, va="bottom"
-            )
         for place, one in zip(places, found.lines, strict=True):
             low, high = max(one.tuned.low, found.low), min(one.tuned.high, found.high)
             axes.plot([one.base, one.tuned.mean], [place, place], color=ACCENT, linewidth=0.8, alpha=0.5)
@@ -154,10 +151,22 @@ def _finish(axes: object, found: Chart) -> None:
     axes.grid(axis="x", color=SOFT, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, colors=INK)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
     axes.set_title(found.title, loc="left", fontweight="bold", color=INK, pad=22)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=2, frameon=False, fontsize=8)
+    for place, (name, value) in enumerate(sorted(found.references, key=lambda one: one[1])):
+        side = "right" if place == 0 and len(found.references) > 1 else "left"
+        axes.annotate(
+            f" {name} {words.score(value)} ",
+            (value, 0),
+            (0, -24),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=7.5,
+            color=MUTED,
+            ha=side,
+        )
     for place, one in enumerate(found.lines):
         axes.annotate(
             words.score(one.tuned.mean), (1.01, place), xycoords=("axes fraction", "data"), va="center"
@@ -170,8 +179,3 @@ def _first(board: Board) -> Group:
         if group.rows:
             return group
     raise ValueError("a board without a finished run has no chart")
-
-
-def has_chart(board: Board) -> bool:
-    """Whether there is a row to draw."""
-    return any(group.rows for group in board.groups)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import facts
-from bench.report.board import KINDS, Board, Group, Row
+from bench.report.board import Board, Group, Row
+from bench.report.pooling import KINDS
 from bench.stats import Interval
 
 

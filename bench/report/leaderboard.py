@@ -1,27 +1,25 @@
-"""The board as markdown for GitHub and as text for a terminal.
-
-tabulate draws the terminal's tables: it aligns wide characters and is already a dependency of
-nothing heavier. The markdown is joined by hand, so that every cell is escaped in one place.
-"""
+"""The board as markdown for GitHub and as text for a terminal."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from tabulate import tabulate
-
 from bench.ledger import Stored
 from bench.report import facts, words
-from bench.report.board import KINDS, MAIN, Board, Group, Row, board
+from bench.report.board import MAIN, Board, Group, Row, board
+from bench.report.pooling import KINDS
+from bench.report.tables import clip, columns, md
 from bench.stats import Interval
 
 LABELS = {"rougeL": "ROUGE-L", "rouge1": "ROUGE-1", "rouge2": "ROUGE-2", "rougeLsum": "ROUGE-Lsum"}
 NOTHING = "no finished run yet; start with: bench run --models all"
+#: A README shows the board between these.
+START, END = "<!-- board:start -->", "<!-- board:end -->"
 #: Narrower terminals get fewer columns.
 WIDE = 100
 #: In a narrow terminal, and in a wide one.
-LONGEST_NAME = (18, 21)
+LONGEST_NAME = (18, 24)
 LONGEST_BACKEND = 22
 DASH = "\N{EM DASH}"
 
@@ -40,24 +38,33 @@ def markdown(found: Board, chart: str | None = None) -> str:
 
 def markdown_group(group: Group) -> list[str]:
     """One group's heading, contract, table and all that stands below it, as lines."""
-    lines = [f"## {_md(facts.title(group))}", ""]
+    lines = [f"## {md(facts.title(group))}", ""]
     if group.apart:
-        lines += [f"Ranked apart from the first table: {_md(group.apart)}.", ""]
-    lines += [f"> {_md(group.contract.in_words())}", ""]
+        lines += [f"Ranked apart from the first table: {md(group.apart)}.", ""]
+    lines += [f"> {md(group.contract.in_words())}", ""]
     if group.rows:
-        lines += [*_markdown_table(group), "", f"{_md(facts.reading(group))}", ""]
+        lines += [*_markdown_table(group), "", f"{md(facts.reading(group))}", ""]
     lines += [
-        f"- **{_md(note.badge)}** ({_md(_models(note.models, group))}): {_md(note.reason)}"
+        f"- **{md(note.badge)}** ({md(_models(note.models, group))}): {md(note.reason)}"
         for note in facts.notes(group)
     ]
     if group.failures:
-        lines += ["", "### Failed", "", *(f"- {_md(line)}" for line in facts.failed(group))]
+        lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
     if group.rows:
-        lines += ["", f"Run with `{facts.command(group)}`; {_md(facts.places(group))}.", ""]
-        lines += [f"Versions: {_md(facts.versions(group))}."]
+        lines += ["", f"Run with `{facts.command(group)}`; {md(facts.places(group))}.", ""]
+        lines += [f"Versions: {md(facts.versions(group))}."]
     if group.left_out:
         lines += ["", facts.left_out(group)]
     return lines
+
+
+def in_readme(text: str, stored: Sequence[Stored]) -> str:
+    """A README with the board of these records between its markers. ValueError where it has no markers."""
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise ValueError(f"no {START} and {END}")
+    return f"{before}{start}\n{readme_block(stored)}\n{end}{after}"
 
 
 def readme_block(stored: Sequence[Stored], chart: str = "reports/leaderboard.svg") -> str:
@@ -71,12 +78,12 @@ def readme_block(stored: Sequence[Stored], chart: str = "reports/leaderboard.svg
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
-        lines.append(_pipe([words.rank(row.rank), _md(row.model), *quality, *_cost_cells(row)[:2]]))
+        lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *_cost_cells(row)[:2]]))
     for one in group.references:
         cells = [f"*{words.score(one.scores[MAIN].mean)}*", f"*{words.interval(one.scores[MAIN])}*"]
         lines.append(_pipe([DASH, f"*{one.words}*", *cells, "", "", "", ""]))
     image = f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})"
-    return "\n".join([image, "", *lines, "", _md(facts.headline(group)), "", _md(group.contract.in_words())])
+    return "\n".join([image, "", *lines, "", md(facts.headline(group)), "", md(group.contract.in_words())])
 
 
 def _markdown_table(group: Group) -> list[str]:
@@ -90,9 +97,9 @@ def _markdown_table(group: Group) -> list[str]:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
         quality += [words.score(row.tuned[kind].mean) for kind in others]
-        cost = [*(_md(cell) for cell in _cost_cells(row)), _md(row.first.backend.name)]
-        notes = _md(", ".join(badge.name for badge in row.badges))
-        lines.append(_pipe([words.rank(row.rank), _md(row.model), *quality, *cost, notes]))
+        cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
+        notes = md(", ".join(badge.name for badge in row.badges))
+        lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *cost, notes]))
     for one in group.references:
         cells = [words.score(one.scores[MAIN].mean), words.interval(one.scores[MAIN]), "", ""]
         cells += [words.score(one.scores[kind].mean) for kind in others]
@@ -146,7 +153,7 @@ def _quality_table(group: Group, width: int) -> str:
     rows = [
         [
             words.rank(row.rank),
-            _clip(row.model, LONGEST_NAME[width >= WIDE]),
+            clip(row.model, LONGEST_NAME[width >= WIDE]),
             _estimate(row.tuned[MAIN], words.score),
             _estimate(row.gain[MAIN], words.change),
             *(words.score(row.tuned[kind].mean) for kind in others),
@@ -164,7 +171,7 @@ def _quality_table(group: Group, width: int) -> str:
         ]
         for one in group.references
     ]
-    return tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=["right", "left"])
+    return "\n".join(columns([head, *rows], right=[0]))
 
 
 def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
@@ -174,18 +181,17 @@ def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
     }
     rows = [
         [
-            _clip(row.model, LONGEST_NAME[width >= WIDE]),
+            clip(row.model, LONGEST_NAME[width >= WIDE]),
             *_cost_cells(row),
-            _clip(row.first.backend.name, LONGEST_BACKEND),
+            clip(row.first.backend.name, LONGEST_BACKEND),
             " ".join(marks[badge.name, badge.reason] for badge in row.badges),
         ]
         for row in group.rows
     ]
-    align = ["left", "left", "right", "right", "right", "right", "left", "left"]
+    table = [head, *rows]
     if width < WIDE:  # the backend is what a narrow terminal can best do without
-        head, align = head[:6] + head[7:], align[:6] + align[7:]
-        rows = [row[:6] + row[7:] for row in rows]
-    return tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=align)
+        table = [row[:6] + row[7:] for row in table]
+    return "\n".join(columns(table, right=[2, 3, 4, 5]))
 
 
 def _estimate(value: Interval, show: Callable[[float], str]) -> str:
@@ -201,21 +207,10 @@ def _letters(count: int) -> list[str]:
     return [alphabet[n] if n < 26 else f"{alphabet[n // 26 - 1]}{alphabet[n % 26]}" for n in range(count)]
 
 
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
 def _wrap(text: str, width: int, indent: str = "") -> list[str]:
     return textwrap.wrap(text, width, subsequent_indent=indent) or [""]
 
 
 def _pipe(cells: Iterable[str]) -> str:
+    """A line of a markdown table; what a user wrote is escaped already, marks of emphasis are not."""
     return "| " + " | ".join(cells) + " |"
-
-
-def _md(text: str) -> str:
-    """Text that markdown takes literally, in one line."""
-    flat = " ".join(text.split())
-    for mark in "\\|<>*_`[]":
-        flat = flat.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
-    return flat

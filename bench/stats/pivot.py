@@ -140,7 +140,8 @@ def by_group(runs: Floats, groups: ArrayLike | None) -> Floats:
     if count == runs.shape[1]:
         return runs
     if count == 1:
-        return runs.mean(axis=1, keepdims=True)
+        only: Floats = runs.mean(axis=1, keepdims=True)
+        return only
     middle = runs.mean()
     weight = np.sqrt((1 - 1 / count) / (1 - np.bincount(index) / index.size)) * count / index.size
     sums = np.stack([weight * np.bincount(index, row - middle) for row in runs])

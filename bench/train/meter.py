@@ -76,7 +76,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]
 
     def resume(self, checkpoint: Path) -> None:
         """Take up the counts that a checkpoint holds."""
-        vars(self).update(json.loads((checkpoint / STATE).read_text()))
+        for key, value in json.loads((checkpoint / STATE).read_text()).items():
+            setattr(self, key, value)
 
 
 def metered(trainer: type, meter: Meter) -> type:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from bench import registry
 from bench.errors import EnvironmentUnsolvable, UnknownName
-from bench.launch import environment
+from bench.launch import environment, solver
 from bench.launch.bisect import Found, Side, Step, Trial, first_changed, first_failing
 from bench.launch.environment import Environment
 from bench.ledger import Ledger, Stored
@@ -57,7 +57,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         raise UnknownName("metric", args.metric, Rouge.KINDS)
     _fill(args)
     ledger = Ledger(args.out)
-    releases = environment.releases(args.package, args.good, args.bad)
+    releases = solver.releases(args.package, args.good, args.bad)
     attempts = _Attempts(args, ledger)
     models = _names(args)
     if args.fails:

@@ -19,7 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Outcome:
     """One line a thing."""
-    rows = {"models": _models, "datasets": _datasets, "runs": lambda: _runs(args.out)}[args.what]()
+    if args.what == "runs":
+        rows = _runs(args.out)
+    else:
+        rows = _models() if args.what == "models" else _datasets()
     from tabulate import tabulate
 
     text = tabulate(rows, headers="keys", disable_numparse=True) if rows else f"no {args.what}"

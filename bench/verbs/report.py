@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.ledger import Ledger
+from bench.errors import RequestError
+from bench.ledger import Ledger, Stored
 from bench.report import export, leaderboard
 from bench.report.board import Board, board
 from bench.verbs import Outcome
@@ -30,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svg", action="store_true", help=f"also write the chart, {NAME}.svg and {NAME}.png")
     parser.add_argument("--csv", action="store_true", help=f"also write {NAME}.csv")
     parser.add_argument("--parquet", action="store_true", help=f"also write {NAME}.parquet")
+    parser.add_argument(
+        "--readme", type=Path, metavar="FILE", help="also put the board between the board markers of a README"
+    )
 
 
 def execute(args: argparse.Namespace) -> Outcome:
@@ -37,7 +41,11 @@ def execute(args: argparse.Namespace) -> Outcome:
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
     found = board(stored, failures)
+    if args.svg and not any(group.rows for group in found.groups):
+        raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     written = [write(found, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
+    if args.readme:
+        written.append(_readme(args.readme, stored))
     lines = [leaderboard.terminal(found, width()), ""]
     messages += found.messages
     lines += [f"left out: {message}" for message in messages]
@@ -53,8 +61,22 @@ def width() -> int:
 
 def write(found: Board, file: Path) -> Path:
     """One report; its form is the file's suffix."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[file.suffix](found, file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _WRITERS[file.suffix](found, file)
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
+    return file
+
+
+def _readme(file: Path, stored: Sequence[Stored]) -> Path:
+    try:
+        text = leaderboard.in_readme(file.read_text(encoding="utf-8"), stored)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"--readme {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise RequestError(f"--readme {file}: {error}; add the two lines where the board belongs") from None
     return file
 
 
@@ -73,7 +95,7 @@ def _markdown(found: Board, file: Path) -> None:
 def _html(found: Board, file: Path) -> None:
     from bench.report.page import page
 
-    file.write_text(page(found), encoding="utf-8")
+    file.write_text(page(found), encoding="utf-8", errors="replace")
 
 
 def _svg(found: Board, file: Path) -> None:

@@ -36,7 +36,7 @@ def view(comparison: Comparison, histories: Sequence[HistoryData]) -> dict[str, 
     """All that the template needs."""
     judged = [row for row in comparison.rows if row.finding in JUDGED]
     counts = Counter(row.finding for row in comparison.rows)
-    told = [row for row in judged if row.moved][:TOLD]
+    told = sorted((row for row in judged if row.moved), key=_size, reverse=True)[:TOLD]
     return {
         "a": comparison.a,
         "b": comparison.b,
@@ -88,14 +88,14 @@ def forest(rows: Sequence[Row], threshold: float) -> Markup | None:
     drawn = sorted(drawn, key=lambda one: one[1].mean)[:MOST]
     if not drawn:
         return None
-    wide, left, right, step = 760.0, 180.0, 640.0, 26.0
+    wide, left, right, step = 580.0, 138.0, 440.0, 26.0
     bottom = 22 + step * len(drawn)
     ends = [end for _, value in drawn for end in (value.low, value.high) if abs(end) < 1]
     reach = max([abs(end) for end in ends] + [threshold * 1.5, 1e-3]) * 1.08
     x = draw.Axis(-reach, reach, left, right)
     band = f'x="{draw.num(x(-threshold))}" width="{draw.num(x(threshold) - x(-threshold))}"'
     parts = [f'<rect class="band" {band} y="14" height="{draw.num(bottom - 14)}"/>']
-    for tick in x.ticks(6):
+    for tick in x.ticks(5):
         parts.append(draw.line(x(tick), 14, x(tick), bottom, "axis" if abs(tick) < 1e-12 else "grid"))
         parts.append(draw.text(x(tick), bottom + 17, words.change(tick), "small muted", "middle"))
     parts.append(draw.text((left + right) / 2, bottom + 36, "B minus A", "small", "middle"))
@@ -135,9 +135,8 @@ def timeline(model: str, line: Line) -> Markup:
         low, top = _ends(one.value)
         changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in one.changed.items())
         tip = f"{one.when[:10]}: {words.score(one.value.mean)} ({words.interval(one.value)}) {changed}"
-        parts.append(
-            f"<g><title>{escape(tip)}</title>{draw.line(x(place), y(low), x(place), y(top), 'whisker s0')}"
-        )
+        whisker = draw.line(x(place), y(low), x(place), y(top), "whisker s0")
+        parts.append(f"<g><title>{escape(tip)}</title>{whisker}")
         parts.append(draw.marker(0, x(place), y(one.value.mean), 4) + "</g>")
     for place in sorted({0, len(points) - 1}):
         anchor = "start" if place == 0 else "end"
@@ -195,21 +194,22 @@ def _cost(cost: Cost) -> str:
 
 def _steps(line: Line) -> list[str]:
     """Each change point in words."""
-    return [
-        f"{line.points[step.at].when[:10]}: {words.change(step.shift.mean)} "
-        f"({words.change_interval(step.shift)}); changed: "
-        + (
-            ", ".join(f"{what} {old} to {new}" for what, (old, new) in step.changed.items())
-            or "nothing recorded"
-        )
-        for step in line.steps
-    ]
+    found = []
+    for step in line.steps:
+        changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in step.changed.items())
+        shift = f"{words.change(step.shift.mean)} ({words.change_interval(step.shift)})"
+        found.append(f"{line.points[step.at].when[:10]}: {shift}; changed: {changed or 'nothing recorded'}")
+    return found
 
 
 def _mark(kind: str, x: float, y: float) -> str:
     """Up, down, square: the shape says what the colour says."""
     shape = {"good": 2, "bad": 4, "same": 1}.get(kind, 0)
     return draw.marker(shape, x, y, 5).replace(f"mark s{shape % draw.COLOURS}", f"verdict {kind}")
+
+
+def _size(row: Row) -> float:
+    return abs(row.difference.mean) if row.difference else 0.0
 
 
 def _kind(finding: Finding) -> str:

@@ -8,9 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from bench.report import facts, words
-from bench.report.board import KINDS, MAIN, Group, Row
+from bench.report.board import MAIN, Group, Row
 from bench.report.leaderboard import LABELS
 from bench.report.page import answers, draw, plots
+from bench.report.pooling import KINDS
 from bench.stats import Interval
 
 #: Groups after these show their table only, as do groups with more rows than `MANY`.
