@@ -229,7 +229,7 @@ class Contract(_Frozen):
     eval: DataRef
     eval_split: Split = "test"
     #: At most so many evaluation examples, chosen by hash; none for all.
-    eval_limit: int | None = Field(250, ge=1)
+    eval_limit: int | None = Field(200, ge=1)
     budget: Budget
     max_length: int = Field(512, ge=16)
     template: str = "qa"

@@ -75,6 +75,7 @@ def make_contract(name: str = "course-qa", steps: int = 60, **changes: Any) -> C
         "eval": ref,
         "budget": Budget(steps=steps, effective_batch=8),
         "scorer": SCORER,
+        "eval_limit": 250,
     }
     return Contract(**{**body, **changes})
 

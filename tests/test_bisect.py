@@ -194,6 +194,9 @@ def test_a_release_between_that_dies_is_left_open() -> None:
     assert (found.last, found.first, found.between) == ("1.3.0", "1.5.0", ("1.4.0",))
 
 
+TRACE = """Traceback:
+  File "/home/me/lib/site-packages/trl/trainer.py", line 1
+TypeError: no kernel"""
 TRL = ["1.12.0", "1.13.0", "1.14.0", "1.14.1", "1.15.0"]
 
 
@@ -218,14 +221,13 @@ class Ran:
                 continue
             self.carried.append(trl)
             if trl >= "1.15.0":
-                trace = 'Traceback:\n  File "/home/me/lib/site-packages/trl/trainer.py", line 1\nTypeError: no kernel'
                 ledger.fail(
                     Failure(
                         id=one.id,
                         run=one,
                         stage="train",
                         reason="no kernel",
-                        traceback=trace,
+                        traceback=TRACE,
                         when="2026-11-22",
                     )
                 )
@@ -286,3 +288,9 @@ def test_the_command_names_the_release_that_changed_the_numbers(
     assert "**trl 1.14.0** is the first release that changed rougeL, by \N{MINUS SIGN}0.0" in text
     assert "| 1.13.0 | like the older end |" in text
     assert "| 1.14.0 | like the newer end |" in text
+
+
+def test_seeds_are_the_searchs_own_affair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option that would be ignored is refused."""
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--seeds", "0,1") == 2
+    assert "--seeds: bench bisect takes as many seeds as a step needs" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from bench.errors import EnvironmentUnsolvable, RequestError
 from bench.launch import environment, solver
 from bench.launch.environment import Environment, build, check_backend, solve
 from bench.launch.solver import releases
+from bench.ledger import Ledger
 
 
 @cache
@@ -179,6 +180,19 @@ def test_a_plan_under_other_versions_is_another_plan(capsys: pytest.CaptureFixtu
         assert run_verb(["plan", "--models", "gpt2", "--json", *more]) == 0
         ids.append(json.loads(capsys.readouterr().out)["runs"][0]["id"])
     assert ids[0] != ids[1]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("index")
+def test_a_run_under_other_versions_says_so_in_its_record(tmp_path: Path) -> None:
+    """What was planned, and what the process itself found, are the same versions."""
+    small = ["--models", "gpt2", "--scale", "mini", "--budget", "2x8", "--eval-limit", "20"]
+    more = ["--max-new-tokens", "4", "--with", "trl==1.12.0", "--out", str(tmp_path)]
+    assert run_verb(["run", *small, *more]) == 0
+    [stored], messages = Ledger(tmp_path).load()
+    assert messages == []
+    assert stored.record.run.versions["trl"] == "1.12.0"
+    assert stored.record.provenance.versions == solve(["trl==1.12.0"]).versions
 
 
 @pytest.mark.usefixtures("index")

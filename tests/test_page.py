@@ -21,9 +21,12 @@ from records import ALL_MODELS, make_board, make_failure, make_record
 
 from bench.ledger import Stored
 from bench.report.board import MAIN, board
-from bench.report.page import page
+from bench.report.compare import compare, with_texts
+from bench.report.history import history
+from bench.report.page import comparison_page, page
 from bench.report.page.answers import LONGEST, embedded
 from bench.report.page.plots import front
+from bench.report.pairing import Side
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402
@@ -402,6 +405,81 @@ def test_a_phone_needs_no_sideways_scrolling(opened: Page) -> None:
         assert opened.driver.execute_script("return document.documentElement.scrollWidth") <= 390
     finally:
         opened.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison: one model dropped, one rose, one failed; all answers of B are hostile."""
+    out = tmp_path_factory.mktemp("compared")
+    models = ("gpt2", "phi-1.5", "llama-2-7b")
+    old = {"trl": "1.12.0"}
+    before = [make_record(out, model, seed, n=40, versions=old) for model in models for seed in (0, 1)]
+    texts = {"tuned": HOSTILE * 4, "question": [f"<i>question {place}</i>" for place in range(40)]}
+    shifts = {"gpt2": -0.06, "phi-1.5": 0.06, "llama-2-7b": 0.0}
+    after = [
+        make_record(out, model, seed, n=40, shift=shifts[model], changed=0.5, texts=texts)
+        for model in models
+        for seed in (0, 1)
+    ]
+    a = Side("main </script>", tuple(before))
+    b = Side("trl==1.14.2", tuple(after), (make_failure(out, "gpt-neo-125m", reason="<b>killed</b>"),))
+    made = with_texts(compare(a, b), a, b)
+    told = [history([*before, *after], model) for model in models]
+    file = out / "comparison.html"
+    file.write_text(comparison_page(made, told), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def comparison(driver: Any, compared: Path) -> Iterator[Page]:
+    """The comparison page, freshly opened; nothing leaves it and no script fails."""
+    shown = Page(driver, compared)
+    yield shown
+    assert shown.requests() == []
+    assert shown.complaints() == []
+    assert "compared" in driver.title
+
+
+def test_a_comparison_tells_its_verdicts(comparison: Page) -> None:
+    """In the table and in the plot, by word and mark; the table sorts."""
+    verdicts = dict(
+        zip(comparison.texts("tbody.rows th"), comparison.texts("tbody.rows td .verdict"), strict=True)
+    )
+    assert verdicts["gpt2"] == "\N{BLACK DOWN-POINTING TRIANGLE} regressed"
+    assert verdicts["phi-1.5"] == "\N{BLACK UP-POINTING TRIANGLE} improved"
+    assert comparison.texts(".forest .point .label")[0] == "gpt2"
+    comparison.click("thead th:nth-child(5) .sort")
+    assert comparison.texts("tbody.rows th")[0] == "phi-1.5"
+    comparison.click("thead th:nth-child(5) .sort")
+    assert comparison.texts("tbody.rows th")[0] == "gpt2"
+
+
+def test_a_comparison_shows_what_differs(comparison: Page) -> None:
+    """Package by package, and one timeline a model."""
+    assert comparison.texts("#environment tbody tr:first-child *")[:3] == ["trl", "1.12.0", "1.14.2"]
+    assert len(comparison.every("#history svg")) == 3
+
+
+def test_examples_that_moved_open_as_text(comparison: Page) -> None:
+    """Reference, A and B, whatever they hold."""
+    comparison.choose(
+        "#moved-model", comparison.one("#moved-model option:nth-child(2)").get_attribute("value")
+    )
+    buttons = len(comparison.every("#moved .question"))
+    assert buttons > 0
+    for place in range(1, buttons + 1):
+        comparison.click(f"#moved li:nth-child({place}) .question")
+    comparison.until(lambda: len(comparison.every("#moved .card")) == 3 * buttons)
+    assert comparison.every("#moved script, #moved img, #moved i, #moved b b") == []
+    assert all("<i>question" in one for one in comparison.texts("#moved .q"))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_in_a_comparison(comparison: Page, axe: str, theme: str) -> None:
+    """With an example open, in both themes."""
+    comparison.click("#moved .question")
+    comparison.driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+    assert findings(comparison, axe) == []
 
 
 def test_embedded_data_cannot_end_its_element() -> None:

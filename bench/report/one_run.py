@@ -5,16 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from bench.ledger import Stored
+from bench.record import Stage
 from bench.report import words
 from bench.report.badges import badges
 from bench.report.board import MAIN, REFERENCES
 from bench.report.leaderboard import LABELS
-from bench.report.pooling import KINDS, interval
+from bench.report.pooling import KINDS
 from bench.report.tables import columns
-from bench.stats import Interval
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: Characters of one answer; the record has the whole.
@@ -43,10 +43,9 @@ class Answer:
 def answers(stored: Stored) -> list[Answer]:
     """Every answer, in the order of the test set."""
     scores = stored.scores
-    values = {
-        row: dict(zip(scores["ids"], scores["rows"][row][MAIN]["f"], strict=True))
-        for row in ("base", "tuned")
-    }
+    base, tuned = (
+        dict(zip(scores["ids"], scores["rows"][row][MAIN]["f"], strict=True)) for row in ("base", "tuned")
+    )
     return [
         Answer(
             one["id"],
@@ -55,8 +54,8 @@ def answers(stored: Stored) -> list[Answer]:
             one["references"][0],
             one["base"],
             one["tuned"],
-            values["base"][one["id"]],
-            values["tuned"][one["id"]],
+            base[one["id"]],
+            tuned[one["id"]],
         )
         for one in stored.completions
     ]
@@ -109,7 +108,9 @@ def _title(stored: Stored, width: int) -> str:
 def _facts(stored: Stored, width: int) -> str:
     record = stored.record
     run, spent, where, budget = record.run, record.spent, record.provenance, record.run.contract.budget
-    stages = ", ".join(f"{stage} {words.duration(took)}" for stage, took in spent.seconds.items())
+    order = {stage: place for place, stage in enumerate(get_args(Stage))}
+    took = sorted(spent.seconds.items(), key=lambda one: order.get(one[0], len(order)))
+    stages = ", ".join(f"{stage} {words.duration(seconds)}" for stage, seconds in took)
     memory = f"{words.size(spent.peak_memory)} host"
     if spent.peak_gpu_memory is not None:
         memory += f", {words.size(spent.peak_gpu_memory)} GPU"
@@ -126,15 +127,13 @@ def _facts(stored: Stored, width: int) -> str:
         ("Memory", memory),
         ("Data", ", ".join(f"{count} {reason}" for reason, count in record.data.selected.items())),
         ("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
-        ("Where", f"{where.gpu or where.hardware}, Python {where.python}, commit {(where.commit or 'none')[:7]}"
-                  + (" with uncommitted changes" if where.dirty else "")),
+        ("Where", f"{where.gpu or where.hardware}, Python {where.python}, "
+                  f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
         ("Finished", f"{where.finished} by {where.command}"),
         ("Folder", str(stored.folder)),
         *(("Note", f"{badge.name}: {badge.reason}") for badge in badges([record])),
     ]  # fmt: skip
-    return "\n".join(
-        textwrap.fill(f"{name:<11} {value}", width, subsequent_indent=" " * 12) for name, value in pairs
-    )
+    return "\n".join(_field(name, value, width) for name, value in pairs)
 
 
 def _recipe(stored: Stored) -> str:
@@ -151,29 +150,20 @@ def _scores(stored: Stored) -> list[str]:
     table = [["", *(LABELS[kind] for kind in KINDS)]]
     for row, name in names.items():
         if row in record.scores:
-            table.append([name, *(_shown(interval(record, row, kind)) for kind in KINDS)])
-    gains = [Interval(**record.gain[kind].model_dump()) for kind in KINDS]
-    table.append(["tuned over untuned", *(f"{words.change(gain.mean)}" for gain in gains)])
-    return columns(table)
-
-
-def _shown(value: Interval) -> str:
-    return f"{words.score(value.mean)}"
+            table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
+    table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
+    return columns(table, right=range(1, len(KINDS) + 1))
 
 
 def _answer(one: Answer, width: int) -> str:
     change = f"{words.score(one.base_score)} to {words.score(one.tuned_score)} ({words.change(one.gain)})"
     head = f"{one.why.capitalize()}, {change}, {one.id}" if one.why else f"{change}, {one.id}"
-    rows = [
-        ("question", one.question),
-        ("reference", one.reference),
-        ("untuned", one.base),
-        ("tuned", one.tuned),
-    ]
-    lines = [
-        textwrap.fill(f"{name:<11} {_safe(value)}", width, subsequent_indent=" " * 12) for name, value in rows
-    ]
-    return "\n".join([head, *lines])
+    rows = {"question": one.question, "reference": one.reference, "untuned": one.base, "tuned": one.tuned}
+    return "\n".join([head, *(_field(name, _safe(value), width) for name, value in rows.items())])
+
+
+def _field(name: str, value: str, width: int) -> str:
+    return textwrap.fill(f"{name:<11} {value}", width, subsequent_indent=" " * 12)
 
 
 def _safe(value: str) -> str:

@@ -21,9 +21,9 @@ from bench.twins.loss import padded, question_and_answer, shifted
 
 #: Tokens of a micro-batch (8 rows of 256 or 4 of 512: what stays in cache) and of a step.
 MICRO, STEP = 2048, 4096
-#: Share of copying drills among the rows, with and without `guidance` before: falls linearly from
-#: the first to the second number over the first so many tokens, and stays there.
-DRILLS, DRILLED = {True: (0.1, 0.02), False: (0.4, 0.02)}, 1_500_000
+#: Share of copying drills among the rows: falls linearly from the first to the second number over
+#: the first so many tokens, and stays there. They keep alive what `guidance` began.
+DRILLS, DRILLED = (0.1, 0.02), 1_500_000
 #: Share of BART's short documents that are restored from a copy with spans masked; the rest answer.
 INFILLING, MASKED, SPAN = 0.35, 0.3, 3.0
 
@@ -39,23 +39,21 @@ class Batch:
     tokens: int
 
 
-def batches(config: Any, train: Sequence[Document], seed: int, guided: bool) -> Iterator[list[Batch]]:
+def batches(config: Any, train: Sequence[Document], seed: int) -> Iterator[list[Batch]]:
     """The micro-batches of every step, the same for a seed whatever the machine does."""
     chance = random.Random(seed)
     if config.is_encoder_decoder:
         return _answering_and_infilling(config, train, chance)
-    return _next_token(train, DRILLS[guided], chance)
+    return _next_token(train, chance)
 
 
-def _next_token(
-    train: Sequence[Document], share: tuple[float, float], chance: random.Random
-) -> Iterator[list[Batch]]:
+def _next_token(train: Sequence[Document], chance: random.Random) -> Iterator[list[Batch]]:
     waiting: dict[int, list[corpus.Row]] = {corpus.SHORT: [], corpus.CONTEXT: []}
     micro: list[Batch] = []
     rows, tokens = corpus.rows(train, chance), 0
     while True:
         done = min(1.0, tokens / DRILLED)
-        is_drill = chance.random() < share[0] + (share[1] - share[0]) * done
+        is_drill = chance.random() < DRILLS[0] + (DRILLS[1] - DRILLS[0]) * done
         row = corpus.drill(train, chance) if is_drill else next(rows)
         width = len(row[0])
         waiting[width].append(row)

@@ -34,14 +34,12 @@ def build(
     work: Path | None = None,
     threads: int = 1,
     compile: bool = True,
-    guided: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Pretrains each family and writes `out/FAMILY/`.
 
     `data` is a local copy of databricks-dolly-15k (JSONL). `work` keeps checkpoints, so that the
-    same call goes on where an earlier one was interrupted. `compile` wants a C++ compiler.
-    `guided` shows two heads where to look before language begins (see `guidance`). Raises
+    same call goes on where an earlier one was interrupted. `compile` wants a C++ compiler. Raises
     `UnknownName` for a family that has no twin, before anything is read.
     """
     wanted = list(families)
@@ -52,7 +50,7 @@ def build(
     texts = corpus.load(data)
     for family in wanted:
         checkpoint = work / f"{family}.pt" if work is not None else None
-        plan = pretrain.Plan(tokens, seed, checkpoint=checkpoint, compile=compile, guided=guided)
+        plan = pretrain.Plan(tokens, seed, checkpoint=checkpoint, compile=compile)
         _build(family, out / family, texts, plan, say)
 
 

@@ -54,8 +54,6 @@ class Plan:
     checkpoint: Path | None = None
     checkpoint_seconds: float = 240.0
     compile: bool = True
-    #: Whether heads are shown where to look before language begins.
-    guided: bool = True
 
 
 def pretrain(
@@ -71,7 +69,7 @@ def pretrain(
     if plan.checkpoint is not None and plan.checkpoint.is_file():
         progress = _resume(plan.checkpoint, model, optimizers)
         say(f"goes on from {progress.tokens:,} tokens")
-    elif plan.guided:
+    else:
 
         def update(loss: Tensor, rate: float) -> None:
             loss.backward()
@@ -80,7 +78,7 @@ def pretrain(
         began = time.monotonic()
         progress.tokens = guide(model, train, plan.seed, update, say)
         progress.seconds = time.monotonic() - began
-    stream = batches(model.config, train, plan.seed, plan.guided)
+    stream = batches(model.config, train, plan.seed)
     for _ in range(progress.step):
         next(stream)
     if plan.compile:

@@ -13,8 +13,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from packaging.utils import canonicalize_name
+
 from bench import registry
-from bench.errors import EnvironmentUnsolvable, UnknownName
+from bench.errors import EnvironmentUnsolvable, RequestError, UnknownName
 from bench.launch import environment, solver
 from bench.launch.bisect import Found, Side, Step, Trial, first_changed, first_failing
 from bench.launch.environment import Environment
@@ -48,13 +50,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"smaller changes do not count ({THRESHOLD})",
     )
     run.configure(parser)
-    parser.set_defaults(models=None, budget=None, eval_limit=None, max_new_tokens=None)
+    parser.set_defaults(models=None, budget=None, eval_limit=None, max_new_tokens=None, seeds=None)
 
 
 def execute(args: argparse.Namespace) -> Outcome:
     """Search, write the report beside the records and print it."""
     if args.metric not in Rouge.KINDS:
         raise UnknownName("metric", args.metric, Rouge.KINDS)
+    if args.seeds is not None:
+        raise RequestError("--seeds: bench bisect takes as many seeds as a step needs; leave it out")
     _fill(args)
     ledger = Ledger(args.out)
     releases = solver.releases(args.package, args.good, args.bad)
@@ -116,7 +120,7 @@ def markdown(args: argparse.Namespace, releases: Sequence[str], found: Found, at
 def _headline(args: argparse.Namespace, found: Found) -> str:
     if found.first is None:
         return "nothing found"
-    verb = "broke the runs" if _is_failure(found) else f"changed {args.metric}"
+    verb = "broke the runs" if found.effect is None else f"changed {args.metric}"
     return (
         f"{found.first} {verb}" if not found.between else f"one of {len(found.between) + 1} releases {verb}"
     )
@@ -128,7 +132,7 @@ def _answer(args: argparse.Namespace, found: Found) -> str:
     which = f"**{args.package} {found.first}**"
     if found.between:
         which += f" or one of {', '.join(found.between)}, which cannot be judged,"
-    if _is_failure(found):
+    if found.effect is None:
         return f"{which} is the first release under which the runs die: `{found.reason}`"
     effect = ""
     if found.effect:
@@ -136,10 +140,6 @@ def _answer(args: argparse.Namespace, found: Found) -> str:
             f", by {words.change(found.effect.mean)} ({words.change_interval(found.effect)}) between the ends"
         )
     return f"{which} is the first release that changed {args.metric}{effect}."
-
-
-def _is_failure(found: Found) -> bool:
-    return found.effect is None
 
 
 def _row(step: Step | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
@@ -150,7 +150,9 @@ def _row(step: Step | None, release: str, args: argparse.Namespace, attempts: _A
     if step.difference:
         difference = f"{words.change(step.difference.mean)} ({words.change_interval(step.difference)})"
     tried = attempts.environments.get(release, Environment())
-    beside = ", ".join(f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != args.package)
+    beside = ", ".join(
+        f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != canonicalize_name(args.package)
+    )
     why = step.reason.replace("|", "\\|")
     finding = "dies" if step.side is Side.BAD and step.value is None else step.side.value
     return f"| {release} | {finding} | {step.seeds or ''} | {value} | {difference} | {why} | {beside} |"

@@ -62,7 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     contract = parser.add_argument_group("the contract, equal for all models")
     contract.add_argument("--eval-split", default="test", choices=["test", "validation"])
-    contract.add_argument("--eval-limit", type=int, default=250, metavar="N", help="0 for all (default: 250)")
+    contract.add_argument("--eval-limit", type=int, default=200, metavar="N", help="0 for all (default: 200)")
     contract.add_argument("--max-length", type=int, default=512, metavar="TOKENS")
     contract.add_argument("--max-new-tokens", type=int, default=96, metavar="TOKENS")
     contract.add_argument("--template", default="qa")
@@ -158,15 +158,13 @@ def dataset(name: str, given: Mapping[str, Path]) -> DatasetSpec:
 
 
 def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
-    if asked == "auto":
-        scale: Scale = "full" if device == "cuda" else "mini"
-        notes.append(
-            "scale full: a CUDA GPU is present"
-            if scale == "full"
-            else "scale mini: no CUDA GPU, so each model is stood for by its twin of 1 to 2.5M parameters"
-        )
-        return scale
-    return "mini" if asked == "mini" else "full"
+    if asked != "auto":
+        return "mini" if asked == "mini" else "full"
+    if device == "cuda":
+        notes.append("scale full: a CUDA GPU is present")
+        return "full"
+    notes.append("scale mini: no CUDA GPU, so each model is stood for by its twin of 1 to 2.5M parameters")
+    return "mini"
 
 
 def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, Scale]]:
