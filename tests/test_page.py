@@ -29,6 +29,7 @@ from bench.report.page.plots import front
 from bench.report.pairing import Side
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
@@ -258,17 +259,16 @@ def test_a_question_is_searched_and_opened(opened: Page) -> None:
     assert all(re.fullmatch(r"0\.\d{3} → 0\.\d{3}", one) for one in titles)
 
 
-@pytest.mark.parametrize("place", range(len(HOSTILE)))
-def test_whatever_a_model_answers_is_text(opened: Page, place: int) -> None:
+def test_whatever_a_model_answers_is_text(opened: Page) -> None:
     """Scripts, tags, quotes, right-to-left, control characters, emoji, 100 kB: all appear, none acts."""
-    open_question(opened, QUESTION if place == 0 else f"question {place}")
-    wanted = re.sub(r"[\x00-\x08\x0b-\x1f]", lambda found: chr(0x2400 + ord(found[0])), HOSTILE[place])
-    if not wanted.strip():
-        wanted = "(empty)"
-    assert opened.of_model("gpt2", ".answer")[0] == wanted[:LONGEST]
-    assert opened.every(".card script, .card img, .card b b") == []
-    if len(wanted) > LONGEST:
-        assert "100,005 characters" in " ".join(opened.texts(".cutnote"))
+    for place, answer in enumerate(HOSTILE):
+        open_question(opened, f"question {place}" if place else QUESTION)
+        wanted = re.sub(r"[\x00-\x08\x0b-\x1f]", lambda found: chr(0x2400 + ord(found[0])), answer)
+        shown = opened.of_model("gpt2", ".answer")[0]
+        assert shown == (wanted[:LONGEST] if wanted.strip() else "(empty)"), answer[:60]
+        assert opened.every(".card script, .card img, .card b b") == []
+        cut = "100,005 characters" in " ".join(opened.texts(".cutnote"))
+        assert cut or len(answer) <= LONGEST
 
 
 def test_words_that_differ_from_the_reference_are_marked(opened: Page) -> None:
@@ -344,14 +344,11 @@ def test_the_keyboard_reaches_everything(opened: Page) -> None:
         "return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]"
         ".filter((one) => one.checkVisibility() && one.tabIndex >= 0).length"
     )
-    opened.driver.execute_script("window.visited = new Set()")
-    visited = 0
-    for _ in range(wanted + 2):
-        opened.driver.switch_to.active_element.send_keys(Keys.TAB)
-        visited = opened.driver.execute_script(
-            "if (document.activeElement !== document.body) window.visited.add(document.activeElement);"
-            "return window.visited.size"
-        )
+    opened.driver.execute_script(
+        "window.visited = new Set(); addEventListener('focusin', (event) => visited.add(event.target))"
+    )
+    ActionChains(opened.driver).send_keys(Keys.TAB * (wanted + 2)).perform()
+    visited = opened.driver.execute_script("return window.visited.size")
     assert visited >= wanted
     question = opened.one(".question")
     opened.driver.execute_script("arguments[0].focus()", question)
@@ -413,13 +410,17 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compared")
     models = ("gpt2", "phi-1.5", "llama-2-7b")
     old = {"trl": "1.12.0"}
-    before = [make_record(out, model, seed, n=40, versions=old) for model in models for seed in (0, 1)]
     texts = {"tuned": HOSTILE * 4, "question": [f"<i>question {place}</i>" for place in range(40)]}
-    shifts = {"gpt2": -0.06, "phi-1.5": 0.06, "llama-2-7b": 0.0}
-    after = [
-        make_record(out, model, seed, n=40, shift=shifts[model], changed=0.5, texts=texts)
+    before = [
+        make_record(out, model, seed, n=40, versions=old, texts=texts)
         for model in models
-        for seed in (0, 1)
+        for seed in range(3)
+    ]
+    shifts = {"gpt2": -0.12, "phi-1.5": 0.12, "llama-2-7b": 0.0}
+    after = [
+        make_record(out, model, seed, n=40, shift=shifts[model], changed=0.2, texts=texts)
+        for model in models
+        for seed in range(3)
     ]
     a = Side("main </script>", tuple(before))
     b = Side("trl==1.14.2", tuple(after), (make_failure(out, "gpt-neo-125m", reason="<b>killed</b>"),))
@@ -462,9 +463,8 @@ def test_a_comparison_shows_what_differs(comparison: Page) -> None:
 
 def test_examples_that_moved_open_as_text(comparison: Page) -> None:
     """Reference, A and B, whatever they hold."""
-    comparison.choose(
-        "#moved-model", comparison.one("#moved-model option:nth-child(2)").get_attribute("value")
-    )
+    second = comparison.one("#moved-model option:nth-child(2)").get_attribute("value")
+    comparison.choose("#moved-model", second)
     buttons = len(comparison.every("#moved .question"))
     assert buttons > 0
     for place in range(1, buttons + 1):

@@ -29,7 +29,7 @@ from bench.stats import Interval, rank_ranges
 #: Ranked by this one.
 MAIN = KINDS[0]
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
-READ_AT_MOST = 400
+READ_AT_MOST = 160
 #: Contract digest, scale, digest of the evaluation examples.
 Key = tuple[str, Scale, str]
 

@@ -93,7 +93,9 @@ def write(
     half.load_state_dict(model.state_dict())
     half.to(torch.bfloat16).save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
-    found = loss.validation(load(fresh), parts[1])
+    saved = load(fresh)
+    found = loss.validation(saved, parts[1])
+    found["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
     card.write(fresh, family, plan, progress, found, (len(parts[0]), len(parts[1])))
     if folder.exists():
         shutil.rmtree(folder)

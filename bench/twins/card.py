@@ -155,8 +155,8 @@ def write(
 ) -> None:
     """Writes both cards; the machine-readable one last, with the digest of every other file.
 
-    `found` holds the validation losses of the saved weights, `documents` how many documents were
-    trained on and how many validated on.
+    `found` holds the losses of the saved weights (`all` and `answer` over the validation documents,
+    `verified` over the first of them, for `verify`), `documents` how many were trained and validated on.
     """
     facts: dict[str, Any] = {
         "format": 1,
@@ -175,6 +175,8 @@ def write(
         ],
         "validation_loss": round(found["all"], 5),
         "validation_answer_loss": round(found["answer"], 5),
+        "verified_documents": min(corpus.VERIFIED, documents[1]),
+        "verified_loss": round(found["verified"], 5),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
     seal(folder, facts)

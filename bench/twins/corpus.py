@@ -35,6 +35,8 @@ RESTATING_COPIES = 2
 RESTATING_SHARE = 0.5
 #: Validation documents by which losses are told: those of the smallest hashes.
 VALIDATION = 192
+#: The first so many of these are enough to tell whether weights still mean the same.
+VERIFIED = 64
 
 
 @dataclass(frozen=True)

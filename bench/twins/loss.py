@@ -111,8 +111,9 @@ def _seq2seq(model: PreTrainedModel, part: Sequence[Document]) -> tuple[Tensor, 
 
 
 def _per_token(logits: Tensor, target: Tensor, real: Tensor) -> Tensor:
-    losses = cross_entropy(logits.float().transpose(1, 2), target, reduction="none")
-    return losses.masked_fill(~real, torch.nan)
+    wanted = target.masked_fill(~real, -100)
+    losses = cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="none")
+    return losses.view_as(target).masked_fill(~real, torch.nan)
 
 
 def question_and_answer(item: Document, bos: int, eos: int) -> tuple[list[int], list[int]]:

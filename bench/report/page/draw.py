@@ -16,7 +16,7 @@ from markupsafe import escape
 SHAPES = 7
 COLOURS = 8
 #: Average width of a letter of the label font, as a fraction of its size.
-LETTER = 0.56
+LETTER = 0.62
 
 
 @dataclass(frozen=True)
