@@ -17,6 +17,7 @@ exception is a defect of the program and keeps its traceback.
     │   └── EnvironmentUnsolvable a set of package versions that cannot be resolved or built
     ├── RunFailed                 exit 1: one run died; the others go on
     │   ├── BudgetMismatch        what was spent is not what the contract says
+    │   ├── LossMisplaced         the loss would not fall on the answer and its end token alone
     │   ├── NotFinite             a loss became NaN or infinite
     │   └── TimedOut              a run reached its time limit
     └── RecordError               a record that is truncated, edited or of an unknown version
@@ -97,6 +98,10 @@ class RunFailed(BenchError):
 
 class BudgetMismatch(RunFailed):
     """What a run spent differs from its budget."""
+
+
+class LossMisplaced(RunFailed):
+    """The loss would not fall on the answer and its end token alone."""
 
 
 class NotFinite(RunFailed):

@@ -129,10 +129,9 @@ class Page:
     def requests(self) -> list[str]:
         """Addresses that were asked for since the page was opened, but for its own file."""
         sent = [json.loads(one["message"])["message"] for one in self.driver.get_log("performance")]
-        addresses = [
-            one["params"]["request"]["url"] for one in sent if one["method"] == "Network.requestWillBeSent"
-        ]
-        return [one for one in addresses if not one.startswith(("data:", "blob:")) and ".html" not in one]
+        asked = [one["params"] for one in sent if one["method"] == "Network.requestWillBeSent"]
+        addresses = [one["request"]["url"] for one in asked if one["documentURL"].startswith("file:")]
+        return [one for one in addresses if not one.startswith("data:") and not one.endswith(".html")]
 
     def complaints(self) -> list[str]:
         """Errors and warnings of the browser's console."""

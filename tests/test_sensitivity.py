@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import REPORT
 from runs import course, mini_run, prompts
 
 from bench import generate, stats
 from bench.data.prepare import training_order
 from bench.encode import IGNORED, Encoded, encode_all
-from bench.errors import BudgetMismatch
+from bench.errors import BudgetMismatch, LossMisplaced
 from bench.run import Run
 from bench.score.rouge import Rouge
 from bench.spec import Example
+from bench.train import fit as fitting
 from bench.train.fit import fit
 from bench.train.load import Loaded, load
 
-MODEL = "llama-3.1-8b"
+MODEL = "phi-1.5"
 QUESTIONS = 120
 
 
@@ -53,7 +55,12 @@ def attempt(
     loaded = load(run, folder)
     order = training_order(selection.train, run.contract.budget, 0)
     rows = encode(run, loaded, order) if encode else encode_all(order, loaded.tokenizer, "qa", 512, "causal")
-    fit(run, loaded, rows, workspace, report=lambda *_: None)
+    with pytest.MonkeyPatch.context() as patch:
+        if encode:  # the score is what such labels would cost if nothing refused them
+            with pytest.raises(LossMisplaced):
+                fit(run, loaded, rows, workspace / "refused", report=lambda *_: None)
+            patch.setattr(fitting, "check_supervision", lambda *_: None)
+        fit(run, loaded, rows, workspace, report=lambda *_: None)
     asked = run.model_copy(update={"contract": run.contract.model_copy(update={"template": template})})
     examples = selection.eval[:QUESTIONS]
     ids = prompts(asked, loaded, examples)
@@ -69,13 +76,15 @@ def attempt(
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[dict[str, Attempt]]:
+def table(request: pytest.FixtureRequest) -> Iterator[dict[str, Attempt]]:
     found: dict[str, Attempt] = {}
     yield found
-    print("\n\nfault                                   ROUGE-L  difference  words")
-    sound = found["none"]
-    for name, one in found.items():
-        print(f"{name:<40}{one.mean:7.3f}  {one.mean - sound.mean:+10.3f}  {one.words:5.1f}")
+    sound = found.get("none")
+    if sound is not None:
+        lines = request.config.stash.setdefault(REPORT, [])
+        lines.append(f"{'planted fault':<40}{'ROUGE-L':>7}  {'difference':>10}  words")
+        for name, one in found.items():
+            lines.append(f"{name:<40}{one.mean:7.3f}  {one.mean - sound.mean:+10.3f}  {one.words:5.1f}")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,7 @@ def relabelled(change: Callable[[list[int], list[int]], list[int]]) -> Callable[
     return encode
 
 
-def test_labels_shifted_by_one_more_drop_the_score(
+def test_labels_shifted_by_one_more_are_refused_and_would_drop_the_score(
     table: dict[str, Attempt], sound: Attempt, tmp_path: Path
 ) -> None:
     """The double shift of the lecture-notes project."""
@@ -107,23 +116,19 @@ def test_labels_shifted_by_one_more_drop_the_score(
     falls(table, "labels shifted by one", sound, attempt(tmp_path, encode=shifted))
 
 
-def test_a_masked_end_token_makes_answers_run_on(
+def test_a_masked_end_token_is_refused_and_would_make_answers_run_on(
     table: dict[str, Attempt], sound: Attempt, tmp_path: Path
 ) -> None:
     """What pad = end token does where padding is masked by id."""
-    masked = relabelled(lambda ids, labels: [*labels[:-1], IGNORED])
-    faulty = attempt(tmp_path, encode=masked)
-    falls(table, "end token masked", sound, faulty)
-    assert faulty.words > sound.words
+    faulty = table["end token masked"] = attempt(
+        tmp_path, encode=relabelled(lambda ids, labels: [*labels[:-1], IGNORED])
+    )
+    assert faulty.words > 1.1 * sound.words
 
 
-def test_loss_on_the_prompt_too_drops_the_score_or_nothing_is_gained(
-    table: dict[str, Attempt], sound: Attempt, tmp_path: Path
-) -> None:
-    """The prompt's tokens take the budget of the answer's."""
-    faulty = attempt(tmp_path, encode=relabelled(lambda ids, labels: list(ids)))
-    table["loss on the prompt as well"] = faulty
-    assert faulty.mean < sound.mean
+def test_loss_on_the_prompt_too_is_refused(table: dict[str, Attempt], sound: Attempt, tmp_path: Path) -> None:
+    """The table says what it would cost; on a model this small that can be little."""
+    table["loss on the prompt as well"] = attempt(tmp_path, encode=relabelled(lambda ids, labels: list(ids)))
 
 
 def test_right_padding_in_generation_drops_the_score(

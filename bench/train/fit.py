@@ -18,7 +18,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 from transformers.trainer_utils import get_last_checkpoint
 
 from bench.encode import IGNORED, Encoded
-from bench.errors import BudgetMismatch, NotFinite
+from bench.errors import BudgetMismatch, LossMisplaced, NotFinite
 from bench.run import Run
 from bench.train.load import Loaded, precision
 from bench.train.meter import Meter, metered
@@ -45,9 +45,10 @@ def fit(
 ) -> Fitted:
     """Train on the examples, once each and in order; resumes from a checkpoint in `folder`.
 
-    Raises `BudgetMismatch` where the spending differs from the contract, `NotFinite` for a
-    loss that is NaN or infinite.
+    Raises `LossMisplaced` where the labels are not the answer with its end token, `BudgetMismatch`
+    where the spending differs from the contract, `NotFinite` for a loss that is NaN or infinite.
     """
+    check_supervision(run, loaded.tokenizer.eos_token_id, examples)
     meter = Meter(report)
     set_seed(run.seed)
     trainer = _trainer(run, loaded, examples, folder, meter, checkpoint_every, trackers)
@@ -60,6 +61,20 @@ def fit(
     if last != last:
         raise NotFinite("loss became NaN")
     return Fitted(meter=meter, flops=float(trainer.state.total_flos), final_loss=last)
+
+
+def check_supervision(run: Run, end: int, examples: Sequence[Encoded]) -> None:
+    """Refuse labels that are shifted, cover the prompt, or leave the end token out."""
+    for number, example in enumerate(examples):
+        labels = example.labels
+        if run.model.objective == "causal":
+            pairs = zip(example.input_ids, labels, strict=True)
+            if any(label not in (IGNORED, token) for token, label in pairs):
+                raise LossMisplaced(f"example {number}: labels are not the tokens at their own places")
+            if labels[0] != IGNORED:
+                raise LossMisplaced(f"example {number}: the loss falls on the prompt too")
+        if labels[-1] != end and not example.truncated:
+            raise LossMisplaced(f"example {number}: the answer's end token has no loss")
 
 
 def check_spending(run: Run, meter: Meter, steps: int) -> None:
