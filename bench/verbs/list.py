@@ -19,10 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Outcome:
     """One line a thing."""
-    if args.what == "runs":
-        rows = _runs(args.out)
-    else:
-        rows = _models() if args.what == "models" else _datasets()
+    found = {"models": _models, "datasets": _datasets}.get(args.what)
+    rows = found() if found else _runs(args.out)
     from tabulate import tabulate
 
     text = tabulate(rows, headers="keys", disable_numparse=True) if rows else f"no {args.what}"
