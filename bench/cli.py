@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -53,6 +54,10 @@ def run_verb(arguments: list[str]) -> int:
         return 0
     try:
         outcome = import_module(VERBS[args.verb][0]).execute(args)
+        if args.json:
+            print(json.dumps(outcome.data, indent=1, ensure_ascii=False, default=str), flush=True)
+        elif outcome.text:
+            print(outcome.text, flush=True)
     except BenchError as error:
         _complain(error, as_json=args.json)
         return error.exit_code
@@ -60,12 +65,9 @@ def run_verb(arguments: list[str]) -> int:
         print("bench: interrupted; the same command resumes", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away; Python would complain once more at exit
+        # The reader went away; without this Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    if args.json:
-        print(json.dumps(outcome.data, indent=1, ensure_ascii=False, default=str))
-    elif outcome.text:
-        print(outcome.text)
     return int(outcome.exit_code)
 
 

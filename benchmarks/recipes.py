@@ -61,11 +61,14 @@ def main() -> None:
     missing = [(one, folder, selection) for one, folder in work if not ledger.finished(one.id)]
     with progress.watcher(len(missing)) as watcher:
         drive(missing, ledger, run.orders_for(args, "cpu"), watcher)
+    best = 0.0
     for stored in ledger.load([one.id for one, _ in work])[0]:
         tuned, gain = stored.record.scores["tuned"]["rougeL"], stored.record.gain["rougeL"]
+        best = max(best, tuned.mean)
         print(f"{stored.record.run.name:<28} ROUGE-L {tuned.mean:.4f}  over base {gain.mean:+.4f}")
     copied = stored.record.scores["copy"]["rougeL"].mean
     print(f"{'question copied':<28} ROUGE-L {copied:.4f}")
+    print(f"recipes ratio {best / copied:.3f}")
 
 
 if __name__ == "__main__":

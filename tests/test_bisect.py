@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +296,22 @@ def test_seeds_are_the_searchs_own_affair(tmp_path: Path, capsys: pytest.Capture
     """An option that would be ignored is refused."""
     assert bisect(tmp_path, "1.12.0", "1.15.0", "--seeds", "0,1") == 2
     assert "--seeds: bench bisect takes as many seeds as a step needs" in capsys.readouterr().err
+
+
+def test_a_spec_that_is_edited_during_the_search_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else an edited recipe would pass for the release's doing."""
+    Ran(tmp_path, monkeypatch)
+    resolve = request.resolve
+
+    def edited(args: argparse.Namespace, versions: Mapping[str, str] | None = None) -> request.Request:
+        asked = resolve(args, versions)
+        if versions and versions["trl"] < "1.15.0":
+            return asked
+        recipe = asked.runs[0].recipe.model_copy(update={"learning_rate": 0.1})
+        return replace(asked, runs=[one.model_copy(update={"recipe": recipe}) for one in asked.runs])
+
+    monkeypatch.setattr(request, "resolve", edited)
+    assert bisect(tmp_path, "1.12.0", "1.15.0", "--fails") == 2
+    assert "changed during the search; start it again" in capsys.readouterr().err

@@ -138,3 +138,19 @@ def test_the_command_runs_each_column_in_its_environment_and_resumes(
     assert run_verb(command) == 1
     assert carried == ["trl==1.12.0", "trl==1.13.0"]
     assert (tmp_path / "matrix.md").read_text() in capsys.readouterr().out
+
+
+def test_every_column_is_planned_before_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spec that is edited while the first column runs changes no column."""
+    order: list[str] = []
+    resolve = request.resolve
+    monkeypatch.setattr(environment, "solve", lambda asked: Environment(tuple(asked)))
+    monkeypatch.setattr(
+        matrix.request, "resolve", lambda args, versions: order.append("plan") or resolve(args, versions)
+    )
+    monkeypatch.setattr(matrix.run, "carry_out", lambda *_: order.append("run"))
+    command = ["matrix", "--with", "trl==1.12.0,1.13.0", "--models", "gpt2", "--scale", "mini"]
+    run_verb([*command, "--out", str(tmp_path)])
+    assert order == ["plan", "plan", "run", "run"]

@@ -16,15 +16,16 @@ MANY_CUT = 0.1
 
 @dataclass(frozen=True)
 class Badge:
-    """A note on a row: two words, and the sentence behind them."""
+    """A note on a row: two words, the sentence behind them, and how much of it this row has."""
 
     name: str
     reason: str
+    amount: str = ""
 
 
 def badges(records: Sequence[Record]) -> tuple[Badge, ...]:
     """The badges of one row, from the records of its seeds."""
-    found: list[tuple[str, str]] = []
+    found: list[tuple[str, ...]] = []
     first = records[0]
     fallbacks = dict.fromkeys(reason for record in records for reason in record.backend.fallbacks)
     if fallbacks:
@@ -42,11 +43,11 @@ def badges(records: Sequence[Record]) -> tuple[Badge, ...]:
     found += _training(records) + _answers(records)
     if any(record.provenance.dirty for record in records):
         found.append(("dirty tree", "the program's source had changes that no commit holds"))
-    return tuple(Badge(name, reason) for name, reason in found)
+    return tuple(Badge(*one) for one in found)
 
 
-def _training(records: Sequence[Record]) -> list[tuple[str, str]]:
-    found = []
+def _training(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
     first = records[0]
     there, seen = first.data.selected.get("train", 0), first.spent.examples
     if 0 < there < seen:
@@ -55,20 +56,20 @@ def _training(records: Sequence[Record]) -> list[tuple[str, str]]:
         )
     cut = max(record.spent.truncated for record in records)
     if cut:
-        found.append(
-            ("truncated", f"{cut} training examples were cut to {first.run.contract.max_length} tokens")
-        )
+        limit = first.run.contract.max_length
+        found.append(("truncated", f"training examples were cut to {limit} tokens", str(cut)))
     return found
 
 
-def _answers(records: Sequence[Record]) -> list[tuple[str, str]]:
-    found = []
+def _answers(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
     written = [record.written["tuned"] for record in records if "tuned" in record.written]
     total = sum(one.examples for one in written)
     cut, empty = sum(one.truncated for one in written), sum(one.empty for one in written)
     if total and cut / total >= MANY_CUT:
         limit = records[0].run.contract.decoding.max_new_tokens
-        found.append(("cut answers", f"{cut} of {total} answers reached the limit of {limit} new tokens"))
+        reason = f"answers that reached the limit of {limit} new tokens"
+        found.append(("cut answers", reason, f"{cut} of {total}"))
     if empty:
-        found.append(("empty answers", f"{empty} of {total} answers are empty"))
+        found.append(("empty answers", "answers without a word", f"{empty} of {total}"))
     return found

@@ -91,7 +91,9 @@ def _row(row: Row) -> dict[str, Any]:
         "seconds": row.cost.seconds,
         "backend": backend.name,
         "backend_reason": backend.reason,
-        "notes": [{"name": badge.name, "reason": badge.reason} for badge in row.badges],
+        "notes": [
+            {"name": badge.name, "reason": badge.reason, "amount": badge.amount} for badge in row.badges
+        ],
         "versions": run.versions,
         "finished": max(one.record.provenance.finished for one in row.stored),
     }

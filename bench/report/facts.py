@@ -15,7 +15,7 @@ from bench.report.board import MAIN, Group
 
 @dataclass(frozen=True)
 class Note:
-    """A badge with its reason and the models that bear it."""
+    """A badge with its reason and the models that bear it, each with its amount if it has one."""
 
     badge: str
     reason: str
@@ -36,8 +36,12 @@ def notes(group: Group) -> list[Note]:
     bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in group.rows:
         for badge in row.badges:
-            bearers[badge.name, badge.reason].append(row.model)
-    return [Note(name, reason, tuple(models)) for (name, reason), models in bearers.items()]
+            bearers[badge.name, badge.reason].append(f"{row.model} {badge.amount}".rstrip())
+    names = [row.model for row in group.rows]
+    return [
+        Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
+        for (name, reason), models in bearers.items()
+    ]
 
 
 def failed(group: Group) -> list[str]:
@@ -151,5 +155,6 @@ def headline(group: Group) -> str:
     if group.references:
         bar = group.references[0]
         above = sum(row.tuned[MAIN].mean > bar.scores[MAIN].mean for row in rows)
-        text += f", and {above} of {total} score above the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
+        count = f"{above} of {total} score" if above else "none scores"
+        text += f", and {count} above the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
     return text + "."

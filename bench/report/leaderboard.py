@@ -45,7 +45,7 @@ def markdown_group(group: Group) -> list[str]:
     if group.rows:
         lines += [*_markdown_table(group), "", f"{md(facts.reading(group))}", ""]
     lines += [
-        f"- **{md(note.badge)}** ({md(_models(note.models, group))}): {md(note.reason)}"
+        f"- **{md(note.badge)}** ({md(', '.join(note.models))}): {md(note.reason)}"
         for note in facts.notes(group)
     ]
     if group.failures:
@@ -137,7 +137,7 @@ def _terminal_group(group: Group, width: int) -> list[str]:
         lines += [_quality_table(group, width), "", _cost_table(group, notes, width), ""]
         lines += _wrap(facts.reading(group), width)
     for letter, note in zip(_letters(len(notes)), notes, strict=True):
-        text = f"{letter}  {note.badge} ({_models(note.models, group)}): {note.reason}"
+        text = f"{letter}  {note.badge} ({', '.join(note.models)}): {note.reason}"
         lines += _wrap(text, width, indent="   ")
     if group.failures:
         lines += ["", *(line for text in facts.failed(group) for line in _wrap(text, width, indent="   "))]
@@ -196,10 +196,6 @@ def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
 
 def _estimate(value: Interval, show: Callable[[float], str]) -> str:
     return f"{show(value.mean)} [{show(value.low)}, {show(value.high)}]"
-
-
-def _models(models: Sequence[str], group: Group) -> str:
-    return "all" if len(models) == len(group.rows) > 1 else ", ".join(models)
 
 
 def _letters(count: int) -> list[str]:

@@ -131,7 +131,7 @@ def _facts(stored: Stored, width: int) -> str:
                   f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
         ("Finished", f"{where.finished} by {where.command}"),
         ("Folder", str(stored.folder)),
-        *(("Note", f"{badge.name}: {badge.reason}") for badge in badges([record])),
+        *(("Note", f"{badge.name}: {badge.amount} {badge.reason}".replace(":  ", ": ")) for badge in badges([record])),
     ]  # fmt: skip
     return "\n".join(_field(name, value, width) for name, value in pairs)
 

@@ -189,6 +189,7 @@ class _Attempts:
     requests: dict[str, request.Request] = field(default_factory=dict)
     records: dict[str, list[Stored]] = field(default_factory=dict)
     failures: dict[str, list[Failure]] = field(default_factory=dict)
+    plans: dict[str, tuple[object, ...]] = field(default_factory=dict)
 
     def __call__(self, release: str, models: Sequence[str], seeds: int) -> Trial:
         args = argparse.Namespace(**vars(self.args))
@@ -196,6 +197,7 @@ class _Attempts:
         try:
             packages = environment.solve([*args.packages, f"{args.package}=={release}"])
             asked = request.resolve(args, packages.versions)
+            self._same_plan(asked)
             self.environments[release], self.requests[release] = packages, asked
             known = self._known(asked)
             if not known:
@@ -209,6 +211,15 @@ class _Attempts:
             why = failed[0].reason if failed else "; ".join(messages) or "left no record"
             return Trial(release, error=why)
         return self._scores(release, records, models)
+
+    def _same_plan(self, asked: request.Request) -> None:
+        """Raise `RequestError` where a spec was edited while the search went on."""
+        for one in asked.runs:
+            plan = (one.recipe, one.checkpoint, one.contract)
+            if self.plans.setdefault(one.name, plan) != plan:
+                raise RequestError(
+                    f"model '{one.name}' or its data changed during the search; start it again"
+                )
 
     def _known(self, asked: request.Request, died: bool = False) -> list[Failure]:
         """Failures of these runs; those by an exception come again, unlike a kill, and need no repeat."""

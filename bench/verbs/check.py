@@ -26,7 +26,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     mistakes = [*_specs(), *_data(args.data)]
     stored, unreadable = Ledger(args.out).load()
     mistakes += unreadable
-    warnings = [f"{warning.model}: {warning.text}" for warning in lint(stored)]
+    warnings = [f"{warning.model or 'the whole board'}: {warning.text}" for warning in lint(stored)]
     lines = [f"mistake  {text}" for text in mistakes] + [f"warning  {text}" for text in warnings]
     lines.append(
         f"{len(registry.spec_files('models'))} model specs, {len(registry.spec_files('datasets'))} dataset "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
@@ -50,15 +50,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Outcome:
     """Carry out what is missing of every column, write the table beside the records and print it."""
     ledger = Ledger(args.out)
-    columns, contract, models = [], None, list[str]()
-    for wanted in combinations(args.packages):
-        column, asked = _column(args, wanted, ledger)
-        columns.append(column)
-        if asked:
-            contract = asked.contract
-            models = list(dict.fromkeys([*models, *(one.name for one in asked.runs)]))
-    if contract is None:
-        raise EnvironmentUnsolvable("; ".join(column.problem for column in columns))
+    # All plans are made before the first run, so that every column has the same specs and data.
+    planned = [_planned(args, wanted) for wanted in combinations(args.packages)]
+    requests = [asked for _, asked in planned if asked]
+    if not requests:
+        raise EnvironmentUnsolvable("; ".join(column.problem for column, _ in planned))
+    contract = requests[0].contract
+    models = list(dict.fromkeys(one.name for asked in requests for one in asked.runs))
+    columns = [_carried_out(args, column, asked, ledger) for column, asked in planned]
     columns = compared(columns)
     text = markdown(columns, models, contract, args.seeds)
     file = args.out / "matrix.md"
@@ -109,7 +108,7 @@ def compared(columns: Sequence[Column]) -> list[Column]:
                 comparison = compare(reference.side, column.side)
             except Incomparable:
                 comparison = None
-        found.append(Column(column.name, column.packages, column.side, column.problem, comparison))
+        found.append(replace(column, comparison=comparison))
     return found
 
 
@@ -141,20 +140,30 @@ def markdown(columns: Sequence[Column], models: Sequence[str], contract: Contrac
     return "\n".join(lines) + "\n"
 
 
-def _column(
-    args: argparse.Namespace, wanted: tuple[str, ...], ledger: Ledger
-) -> tuple[Column, request.Request | None]:
+def _planned(args: argparse.Namespace, wanted: tuple[str, ...]) -> tuple[Column, request.Request | None]:
     name = ",".join(wanted)
     try:
         packages = environment.solve(wanted)
         asked = request.resolve(args, packages.versions)
-        run.carry_out(args, asked, ledger, packages)
+        environment.check_backend(asked.runs, packages)
     except EnvironmentUnsolvable as error:
         return Column(name, None, Side(name, ()), str(error)), None
+    return Column(name, packages, Side(name, ())), asked
+
+
+def _carried_out(
+    args: argparse.Namespace, column: Column, asked: request.Request | None, ledger: Ledger
+) -> Column:
+    if asked is None or column.packages is None:
+        return column
+    try:
+        run.carry_out(args, asked, ledger, column.packages)
+    except EnvironmentUnsolvable as error:
+        return replace(column, problem=str(error))
     ids = [one.id for one in asked.runs]
     records, messages = ledger.load(id for id in ids if ledger.finished(id))
     failures = tuple(one for one in ledger.failed() if one.id in ids)
-    return Column(name, packages, Side(name, tuple(records), failures, tuple(messages))), asked
+    return replace(column, side=Side(column.name, tuple(records), failures, tuple(messages)))
 
 
 def _cell(model: str, column: Column, notes: list[str]) -> str:

@@ -45,7 +45,7 @@ const textBlock = (value, className, reference) => {
     });
     block.append(plainRun);
   }
-  if (text.length > 900) { block.classList.add("long"); block.tabIndex = 0; }
+  if (text.length > (className === "untuned" ? 240 : 900)) { block.classList.add("long"); block.tabIndex = 0; }
   box.append(block);
   if (Array.isArray(value))
     box.append(el("p", "cutnote", "cut here: the first " + value[0].length.toLocaleString("en") + " of " +

@@ -22,6 +22,8 @@ from bench.stats import Interval
 MOST = 24
 #: Seeds of a row whose curves and example scores are read.
 SEEDS = 8
+#: Points of a long curve that one point of its drawn mean stands for.
+SMOOTHED = 5
 Series = Mapping[str, int]
 
 
@@ -64,15 +66,21 @@ def cost(group: Group, by: CostAxis, numbers: Series) -> Markup:
     values = [one for one, _ in points]
     x = draw.spanning(values, 52, wide - 14, log=0 < 4 * min(values) < max(values))
     ends = [end for row in rows for end in _ends(row.tuned[MAIN])]
-    y = draw.spanning([*ends, *(one.scores[MAIN].mean for one in group.references)], high - 44, 14)
+    y = draw.spanning(ends, high - 44, 14)
     parts = [_left_axis(y, 52, wide - 14), *_bottom_axis(x, high - 44, by.show, by.name)]
     labels = draw.Labels(wide - 4)
     for one in group.references:
-        if one.name == "copy":
-            at = y(one.scores[MAIN].mean)
+        value = one.scores[MAIN].mean
+        if one.name == "copy" and y.low < value < y.high:
+            at = y(value)
             parts += [draw.line(52, at, wide - 14, at, "reference")]
             parts += [draw.text(56, at - 4, "copying the question", "small muted")]
             labels.taken.append((56, at - 14, 170, at))
+        elif one.name == "copy":
+            way = "above" if value > y.high else "below"
+            text = f"copying the question, {words.score(value)}, lies {way}"
+            parts.append(draw.text(56, 12 if value > y.high else high - 50, text, "small muted"))
+            labels.taken.append((56, 0, 240, 14))
     best = front(points)
     steps = [(x(points[best[0]][0]), y(points[best[0]][1]))]
     for place in best[1:]:
@@ -114,7 +122,7 @@ def curves(group: Group, numbers: Series, field: str = "loss", name: str = "Trai
     parts = [_left_axis(y, 52, right, plain=True)]
     parts += _bottom_axis(x, high - 44, lambda seen: f"{seen:.0f}", "Training examples seen")
     parts.append(draw.text(52, 10, name, "small muted"))
-    means = {model: _mean(found) for model, found in lines.items()}
+    means = {model: _smooth(_mean(found)) for model, found in lines.items()}
     wanted = [y(mean[-1][1]) for mean in means.values()]
     tops = draw.spread(wanted, 16, 14, high - 40)
     for (model, mean), at, top in zip(means.items(), wanted, tops, strict=True):
@@ -264,6 +272,17 @@ def _mean(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, f
             found[seen].append(value)
     most = max(map(len, found.values()))
     return sorted((seen, fmean(values)) for seen, values in found.items() if len(values) == most)
+
+
+def _smooth(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A running mean over `SMOOTHED` points where there are many: one batch's loss is mostly its luck."""
+    if len(line) < 6 * SMOOTHED:
+        return list(line)
+    half = SMOOTHED // 2
+    return [
+        (seen, fmean(value for _, value in line[max(0, place - half) : place + half + 1]))
+        for place, (seen, _) in enumerate(line)
+    ]
 
 
 def _word_counts(row: Row, kind: str) -> list[tuple[int, int]]:

@@ -45,8 +45,12 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
         "main": MAIN,
         "others": OTHERS,
         "notes": [
-            {"id": marks[note.badge, note.reason], "badge": note.badge, "reason": note.reason}
-            | {"models": "all" if len(note.models) == len(group.rows) > 1 else ", ".join(note.models)}
+            {
+                "id": marks[note.badge, note.reason],
+                "badge": note.badge,
+                "reason": note.reason,
+                "models": ", ".join(note.models),
+            }
             for note in notes
         ],
         "failures": facts.failed(group),
