@@ -29,18 +29,18 @@ from bench.spec import Example
 from bench.verbs.explain import _task, explained, paired
 
 PLAIN = Rouge(stemmer=False).identity
-MODELS = {"lora": "gpt2", "four bit": "llama-3.1-8b", "full": "bart-large-xsum"}
+MODELS = {"lora": "phi-1.5", "four bit": "llama-3.1-8b", "full": "bart-large-xsum"}
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stored]:
-    """Name -> record: one for each way of tuning, and GPT-2 with one fault each."""
+    """Name -> record: one for each way of tuning, and Phi with one fault each."""
     out = tmp_path_factory.mktemp("explain")
-    wanted = {name: mini_run(model, new_tokens=12) for name, model in MODELS.items()}
-    wanted["other rate"] = mini_run("gpt2", new_tokens=12, learning_rate=5e-4)
-    wanted["longer"] = mini_run("gpt2", new_tokens=36)
-    wanted["both"] = mini_run("gpt2", new_tokens=36, learning_rate=5e-4)
-    selection = course(limit=30)
+    wanted = {name: mini_run(model, new_tokens=24) for name, model in MODELS.items()}
+    wanted["other rate"] = mini_run("phi-1.5", new_tokens=24, learning_rate=5e-4)
+    wanted["longer"] = mini_run("phi-1.5", new_tokens=48)
+    wanted["both"] = mini_run("phi-1.5", new_tokens=48, learning_rate=5e-4)
+    selection = course(limit=80)
     file = out / "selection.json"
     prepared = {"course-qa": selection.counts}
     write_selection(file, Selected(selection.train, selection.eval, prepared, selection.counts))

@@ -141,7 +141,7 @@ def test_only_the_answer_and_its_end_token_have_a_loss(case: Case, tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(transformers.Trainer, "training_step", spying)
         fit(run, case.loaded, encoded, tmp_path, report=lambda *_: None)
-    (batch,), (labels,) = caught, labels_given
+    batch, (labels,) = caught[-1], labels_given  # a look at the loss comes before the training step
     assert len({len(answer_ids) for answer_ids in (e.labels for e in encoded)}) > 1, "padding must occur"
     for row, example in enumerate(chosen):
         supervised = labels[row][labels[row] != IGNORED].tolist()

@@ -85,9 +85,7 @@ def _on_hub(spec: ModelSpec) -> str:
             f"{where} is not in the cache and the hub cannot be reached ({type(error).__name__}); {remedy}"
         ) from error
     if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
-        raise UnsafeRequest(
-            f"{where} has no safetensors weights; pickled weights run code: refused"
-        )
+        raise UnsafeRequest(f"{where} has no safetensors weights; pickled weights run code: refused")
     cache = Path(HF_HUB_CACHE)
     _enough_disk(spec, next(path for path in (cache, *cache.parents) if path.exists()))
     return str(info.sha)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from bench.ledger import Stored
 from bench.record import Stage
 from bench.report import words
-from bench.report.badges import badges
+from bench.report.badges import Badge, badges
 from bench.report.board import MAIN, REFERENCES
 from bench.report.leaderboard import LABELS
 from bench.report.pooling import KINDS
@@ -131,9 +131,13 @@ def _facts(stored: Stored, width: int) -> str:
                   f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
         ("Finished", f"{where.finished} by {where.command}"),
         ("Folder", str(stored.folder)),
-        *(("Note", f"{badge.name}: {badge.amount} {badge.reason}".replace(":  ", ": ")) for badge in badges([record])),
+        *(("Note", _note(badge)) for badge in badges([record])),
     ]  # fmt: skip
     return "\n".join(_field(name, value, width) for name, value in pairs)
+
+
+def _note(badge: Badge) -> str:
+    return f"{badge.name}: {badge.amount} {badge.reason}" if badge.amount else f"{badge.name}: {badge.reason}"
 
 
 def _recipe(stored: Stored) -> str:

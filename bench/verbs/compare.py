@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 
 from bench.errors import RequestError
-from bench.ledger import Ledger
+from bench.ledger import Ledger, Stored
 from bench.report import compare_text
 from bench.report.compare import DRIFT, Comparison, compare, to_data, with_texts
 from bench.report.examples import METRIC
@@ -62,7 +61,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     if args.markdown:
         write(args.markdown, compare_text.markdown(result))
     if args.html:
-        write(args.html, _page(result))
+        write(args.html, _page(result, [*a.records, *b.records]))
     found = problems(result)
     data = {**to_data(result), "problems": found} if args.json else None
     return Outcome(compare_text.terminal(result), data, 1 if args.fail_on_regression and found else 0)
@@ -82,12 +81,13 @@ def write(file: Path, text: str) -> None:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
 
 
-def _page(result: Comparison) -> str:
-    try:
-        render = import_module("bench.report.page").comparison_page
-    except (ImportError, AttributeError):
-        raise RequestError("--html: this version cannot draw a comparison's page; use --markdown") from None
-    return str(render(result))
+def _page(result: Comparison, records: list[Stored]) -> str:
+    from bench.report.history import history
+    from bench.report.page import comparison_page  # here: only a page needs its templates
+
+    unique = list({one.record.id: one for one in records}.values())
+    models = dict.fromkeys(one.record.run.name for one in unique)
+    return comparison_page(result, [history(unique, model) for model in models])
 
 
 def _positive(text: str) -> float:
