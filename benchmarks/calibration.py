@@ -57,7 +57,7 @@ def real_scores(folder: Path = Path("reports/runs")) -> Floats | None:
     by_ids: dict[tuple[str, ...], list[list[float]]] = defaultdict(list)
     for path in sorted(folder.glob("*/scores.json")):
         stored = json.loads(path.read_text(encoding="utf-8"))
-        by_ids[tuple(stored["ids"])].append(stored["tuned"]["rougeL"]["f"])
+        by_ids[tuple(stored["ids"])].append(stored["rows"]["tuned"]["rougeL"]["f"])
     enough = [runs for ids, runs in by_ids.items() if len(runs) >= 4 and len(ids) >= 60]
     return np.array(max(enough, key=lambda runs: len(runs) * len(runs[0]))) if enough else None
 
