@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from bench.record import Provenance
 from bench.report import words
 from bench.report.board import MAIN, Group
+from bench.report.examples import METRIC
+from bench.report.lint import lint
+
+#: Doubts of the lint that a row's badges state already.
+BADGED = ("one-seed", "empty", "truncated")
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,24 @@ def notes(group: Group) -> list[Note]:
         for badge in row.badges:
             bearers[badge.name, badge.reason].append(f"{row.model} {badge.amount}".rstrip())
     names = [row.model for row in group.rows]
-    return [
+    badges = [
         Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
         for (name, reason), models in bearers.items()
     ]
+    return badges + _warnings(group)
+
+
+def _warnings(group: Group) -> list[Note]:
+    """What the validity lint doubts beyond the badges, models with the same doubt together."""
+    if not group.exact:  # a board too large for per-example scores
+        return []
+    doubts: dict[str, list[str]] = defaultdict(list)
+    for one in lint([stored for row in group.rows for stored in row.stored]):
+        if one.code not in BADGED:
+            doubt, _, values = one.text.partition(": ") if one.model else (one.text, "", "")
+            amount = values.partition(" (")[0].removeprefix(METRIC).strip()
+            doubts[doubt].append(f"{one.model or 'the whole board'} {amount}".rstrip())
+    return [Note("warning", doubt, tuple(models)) for doubt, models in doubts.items()]
 
 
 def failed(group: Group) -> list[str]:
