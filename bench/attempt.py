@@ -27,8 +27,8 @@ from bench.job import PENDING, Job, read_selection
 from bench.record import Record, Stage
 from bench.report.card import model_card
 from bench.run import Run
+from bench.score.identity import scorer
 from bench.score.metrics import load_metric, score_corpus
-from bench.score.rouge import Rouge
 from bench.score.rows import gains, reference_texts, score_texts, summarised
 from bench.spec import Example
 from bench.train.fit import fit
@@ -79,7 +79,7 @@ def execute(job: Job, emit: Emit) -> None:
     with clock.stage("score"):
         texts = {"tuned": [c.text for c in tuned], "base": [c.text for c in base]}
         texts |= reference_texts(examples, selection.pool)
-        rouge = Rouge(stemmer=True)
+        rouge = scorer(run.contract.scorer)
         table = score_texts(rouge, examples, texts)
         further = _further(run.contract.metrics, texts, examples)
     with clock.stage("save"):
