@@ -1,8 +1,9 @@
-"""How the twins' recipes were chosen: learning rates tried on the validation split, never on the test split.
+"""How to choose the twins' recipes: learning rates tried on the validation split, never on the test split.
 
 `python -m benchmarks.recipes [MODEL ...]` trains each model's twin on course-qa under the default
 budget once for every learning rate of its method, scores it on the validation questions, and
-prints ROUGE-L side by side. What won stands in `[recipe.mini]` of the model's spec.
+prints ROUGE-L side by side, for the winner to be put into `[recipe.mini]` of the model's spec. The README
+says how far the rates that stand there now were chosen so.
 """
 
 from __future__ import annotations
