@@ -2,7 +2,7 @@
 
 Each check draws many data sets whose truth is known, asks `bench.stats`, and sets what was measured beside
 what was promised.  Examples are drawn with replacement from the per-example scores of the records under
-`reports/runs`, whose own means are then the truth; without enough records, from made scores of the same
+`reports/twins/runs`, whose own means are then the truth; without enough records, from made scores of the same
 kind. Checks with several seeds always use made scores, because only there the training noise is known. The
 last line is `calibration ratio VALUE`: the worst measured over promised false-alarm rate.
 """
@@ -48,7 +48,7 @@ class Check:
     alarm: bool = False
 
 
-def real_scores(folder: Path = Path("reports/runs")) -> Floats | None:
+def real_scores(folder: Path = Path("reports/twins/runs")) -> Floats | None:
     """ROUGE-L F of the records under `folder`, (runs, examples), of the largest set of runs that share all
     ids.
 
@@ -353,7 +353,7 @@ def as_table(checks: Sequence[Check]) -> str:
 def main(rounds: int = 1000) -> None:
     """Run every check and print the table."""
     pool = real_scores()
-    kind = "records under reports/runs" if pool is not None else "made scores (no records yet)"
+    kind = "records under reports/twins/runs" if pool is not None else "made scores (no records yet)"
     pool = made_pool() if pool is None else pool
     print(
         f"{rounds} rounds; one-seed scores: {kind}, {pool.shape[0]} runs x {pool.shape[1]} examples, ", end=""

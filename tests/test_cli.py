@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,16 @@ def test_every_verb_has_help_without_torch(verb: str) -> None:
         "print('torch' in sys.modules)"
     )
     assert fresh(code).strip().endswith("False")
+
+
+def test_a_clone_carries_no_record_that_the_first_command_would_take_for_its_own() -> None:
+    """`make leaderboard` on a fresh clone must train, so the project's own board lies elsewhere."""
+    root = Path(__file__).parent.parent
+    tracked = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "reports/runs", "reports/leaderboard.md"],
+        capture_output=True,
+        text=True,
+    )
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    assert tracked.stdout == ""

@@ -149,6 +149,6 @@ def test_the_readme_shows_the_board_of_the_committed_records() -> None:
     if "<!-- board:start -->" not in text:
         pytest.skip("README.md holds no <!-- board:start --> marker yet")
     shown = text.split("<!-- board:start -->")[1].split("<!-- board:end -->")[0].strip()
-    stored, messages = Ledger(README.parent / "reports").load()
+    stored, messages = Ledger(README.parent / "reports" / "twins").load()
     assert messages == []
     assert shown == readme_block(stored).strip()

@@ -67,7 +67,7 @@ def in_readme(text: str, stored: Sequence[Stored]) -> str:
     return f"{before}{start}\n{readme_block(stored)}\n{end}{after}"
 
 
-def readme_block(stored: Sequence[Stored], chart: str = "reports/leaderboard.svg") -> str:
+def readme_block(stored: Sequence[Stored], chart: str = "reports/twins/leaderboard.svg") -> str:
     """What a README shows of these records between its `board:start` and `board:end` markers."""
     found = board(stored)
     if not found.groups:
