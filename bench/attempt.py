@@ -55,6 +55,9 @@ def execute(job: Job, emit: Emit) -> None:
         encoded = encode_all(
             order, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective
         )
+        followed = encode_all(
+            selection.followed, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective
+        )
         prompts = _prompts(run, loaded, examples)
         parameters = _parameters(loaded.model)
     base: list[Completion] = []
@@ -71,7 +74,9 @@ def execute(job: Job, emit: Emit) -> None:
             ),
             checkpoint_every=job.checkpoint_every,
             trackers=job.trackers,
+            validation=followed,
         )
+    clock.apart("train", "validation loss", fitted.meter.validation_seconds)
     if loaded.adapter:
         with loaded.model.disable_adapter():
             base = _answers("generate base", run, loaded, prompts, clock)
@@ -118,6 +123,11 @@ class Clock:
         begin = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def apart(self, whole: Stage, part: Stage, seconds: float) -> None:
+        """Count a part of a timed stage as a stage of its own."""
+        self.seconds[whole] -= seconds
+        self.seconds[part] = seconds
 
 
 def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list[int]]:

@@ -43,6 +43,8 @@ class Selected:
 
     pool: tuple[Example, ...]
     evaluation: tuple[Example, ...]
+    #: Validation examples on which the loss is followed; may be empty.
+    followed: tuple[Example, ...]
     #: Data set -> reason -> rows.
     prepared: dict[str, dict[str, int]]
     selected: dict[str, int]
@@ -53,6 +55,7 @@ def write_selection(file: Path, selection: Selected) -> None:
     content = {
         "pool": [vars(example) for example in selection.pool],
         "evaluation": [vars(example) for example in selection.evaluation],
+        "followed": [vars(example) for example in selection.followed],
         "prepared": selection.prepared,
         "selected": selection.selected,
     }
@@ -69,4 +72,5 @@ def read_selection(file: Path) -> Selected:
     def examples(part: str) -> tuple[Example, ...]:
         return tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part])
 
-    return Selected(examples("pool"), examples("evaluation"), content["prepared"], content["selected"])
+    parts = examples("pool"), examples("evaluation"), examples("followed")
+    return Selected(*parts, content["prepared"], content["selected"])

@@ -37,7 +37,9 @@ RECORD, SCORES, COMPLETIONS, CURVE, LOG = (
 #: The files that a whole record must have.
 PARTS = (SCORES, COMPLETIONS, CURVE)
 
-Stage = Literal["prepare", "load", "generate base", "train", "generate tuned", "score", "save"]
+Stage = Literal[
+    "prepare", "load", "generate base", "train", "validation loss", "generate tuned", "score", "save"
+]
 
 
 class _Part(BaseModel):

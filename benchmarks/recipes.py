@@ -1,16 +1,18 @@
-"""How to choose the twins' recipes: learning rates tried on the validation split, never on the test split.
+"""How the twins' recipes were chosen: on the validation split, never on the test split.
 
 `python -m benchmarks.recipes [MODEL ...]` trains each model's twin on course-qa under the default
-budget once for every learning rate of its method, scores it on the validation questions, and
-prints ROUGE-L side by side, for the winner to be put into `[recipe.mini]` of the model's spec. The README
-says how far the rates that stand there now were chosen so.
+budget with every learning rate and rank of its method's grid and two seeds, scores the validation
+questions, and prints the mean ROUGE-L side by side. The best of each model stands in `[recipe.mini]`
+of its spec. Training is the same as for the test questions: neither part is ever trained on.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 from bench import plan as planning
 from bench import progress, provenance, registry
@@ -19,7 +21,8 @@ from bench.ledger import Ledger
 from bench.verbs import request, run
 
 #: method -> learning rates
-GRID = {"full": (5e-4, 1e-3, 2e-3, 4e-3), "lora": (2e-3, 5e-3, 1e-2, 2e-2), "qlora": (2e-3, 5e-3, 1e-2, 2e-2)}
+GRID = {"full": (2e-4, 5e-4, 1e-3, 2e-3), "lora": (5e-4, 1e-3, 2e-3), "qlora": (5e-4, 1e-3, 2e-3)}
+RANKS = (16, 64)
 
 
 def main() -> None:
@@ -27,7 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", help="default: all")
     parser.add_argument("--rates", help="other learning rates, as 1e-3,3e-3")
-    parser.add_argument("--ranks", default="", help="ranks to try too, as 16,64")
+    parser.add_argument("--ranks", default=",".join(map(str, RANKS)), help="ranks of the adapters to try")
+    parser.add_argument("--seeds", default="0,1", help="each recipe's score is the mean over these")
     parser.add_argument("--out", type=Path, help="folder for the records (default: a temporary one)")
     asked = parser.parse_args()
     out = asked.out or Path(tempfile.mkdtemp(prefix="recipes-"))
@@ -41,35 +45,38 @@ def main() -> None:
         spec = registry.find_model(model)
         recipe = spec.recipe_at("mini")
         rates = [float(rate) for rate in asked.rates.split(",")] if asked.rates else GRID[recipe.method]
-        ranks = [int(rank) for rank in asked.ranks.split(",") if rank] or [recipe.rank]
+        ranks = [int(rank) for rank in asked.ranks.split(",")] if recipe.method != "full" else [recipe.rank]
         known = next(one for one in base.runs if one.name == model)
         for rate in rates:
             for rank in ranks:
                 overlay = {**spec.recipe_mini, "learning_rate": rate, "rank": rank}
                 named = f"{model}-r{rank}-{rate:g}" if recipe.method != "full" else f"{model}-{rate:g}"
                 tried = spec.model_copy(update={"name": named.replace("+", ""), "recipe_mini": overlay})
-                (one,) = planning.plan(
+                runs = planning.plan(
                     [(tried, known.checkpoint)],
-                    [0],
+                    [int(seed) for seed in asked.seeds.split(",")],
                     base.contract,
                     "mini",
                     "cpu",
                     provenance.versions(),
                     "transformers",
                 )
-                work.append((one, base.folders[known.id]))
+                work += [(one, base.folders[known.id]) for one in runs]
     selection = request.selection(base, ledger)
     missing = [(one, folder, selection) for one, folder in work if not ledger.finished(one.id)]
     with progress.watcher(len(missing)) as watcher:
         drive(missing, ledger, run.orders_for(args, "cpu"), watcher)
-    best = 0.0
-    for stored in ledger.load([one.id for one, _ in work])[0]:
-        tuned, gain = stored.record.scores["tuned"]["rougeL"], stored.record.gain["rougeL"]
-        best = max(best, tuned.mean)
-        print(f"{stored.record.run.name:<28} ROUGE-L {tuned.mean:.4f}  over base {gain.mean:+.4f}")
-    copied = stored.record.scores["copy"]["rougeL"].mean
+    records = [stored.record for stored in ledger.load([one.id for one, _ in work])[0]]
+    found = defaultdict(list)
+    for record in records:
+        found[record.run.name].append(record)
+    scores = {name: fmean(one.scores["tuned"]["rougeL"].mean for one in ones) for name, ones in found.items()}
+    for name, score in scores.items():
+        gain = fmean(one.gain["rougeL"].mean for one in found[name])
+        print(f"{name:<28} ROUGE-L {score:.4f}  over base {gain:+.4f}  {len(found[name])} seeds")
+    copied = records[0].scores["copy"]["rougeL"].mean
     print(f"{'question copied':<28} ROUGE-L {copied:.4f}")
-    print(f"recipes ratio {best / copied:.3f}")
+    print(f"recipes ratio {max(scores.values()) / copied:.3f}")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,17 @@ def test_paraphrases_of_one_group_stay_on_one_side(tmp_path: Path) -> None:
     assert not test & {example.group for example in prepared.train + prepared.validation}
 
 
+def test_the_examples_by_which_a_loss_is_followed_are_neither_trained_on_nor_scored() -> None:
+    """Nor is one of their paraphrases; and a recipe tried on the validation part sees the same training."""
+    prepared = prepare.prepare(registry.find_dataset("course-qa"))
+    for_test = prepare.select(prepared, prepared, "test", None)
+    for_recipes = prepare.select(prepared, prepared, "validation", None)
+    groups = {example.group for example in for_test.followed}
+    assert len(for_test.followed) == prepare.FOLLOWED
+    assert not groups & {example.group for example in for_test.train + for_test.eval}
+    assert for_test.train == for_recipes.train
+
+
 def test_adding_rows_moves_no_old_row(tmp_path: Path) -> None:
     before = prepare.prepare(local(tmp_path, [qa(n) for n in range(200)]))
     after = prepare.prepare(local(tmp_path, [qa(n) for n in range(400)]))

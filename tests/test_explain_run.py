@@ -42,8 +42,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stored]:
     wanted["both"] = mini_run("phi-1.5", new_tokens=48, learning_rate=5e-4)
     selection = course(limit=80)
     file = out / "selection.json"
-    prepared = {"course-qa": selection.counts}
-    write_selection(file, Selected(selection.train, selection.eval, prepared, selection.counts))
+    examples = selection.train, selection.eval, selection.followed
+    write_selection(file, Selected(*examples, {"course-qa": selection.counts}, selection.counts))
     ledger = Ledger(out)
     orders = Orders(2, 1, "bench run", provenance.Tree(None, False))
     work = [(run, folder, file) for run, folder in wanted.values()]

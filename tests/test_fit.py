@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from runs import course, encoded, mini_run, prompts, trained
 
+from bench.encode import Encoded
 from bench.errors import BudgetMismatch, NotFinite
 from bench.generate import complete
-from bench.train.fit import fit
-from bench.train.load import load
+from bench.train.fit import Fitted, fit
+from bench.train.load import Loaded, load
 
 
 def test_equal_spending_gives_equal_training(tmp_path: Path) -> None:
@@ -53,6 +55,40 @@ def test_what_was_spent_is_counted_from_the_batches(tmp_path: Path) -> None:
     assert (meter.examples, meter.steps) == (16, 2)
     assert meter.supervised_tokens == sum(label != -100 for e in examples for label in e.labels)
     assert meter.total_tokens == sum(len(e.input_ids) for e in examples)
+
+
+def test_the_loss_on_validation_examples_is_followed_and_changes_nothing(tmp_path: Path) -> None:
+    held_out = list(course().followed[:5])
+    for model in ("gpt2", "bart-large-xsum"):
+        run, folder = mini_run(model, steps=6, micro_batch=4)
+        fits = []
+        for name, followed in (("with", held_out), ("without", [])):
+            loaded = load(run, folder)
+            validation = encoded(run, loaded, followed) if followed else []
+            fits.append(
+                fit(run, loaded, encoded(run, loaded), tmp_path / model / name, lambda *_: None,
+                    validation=validation)
+            )  # fmt: skip
+            if followed:
+                one_by_one = _mean_loss_by_hand(loaded.model, validation)
+        curve, plain = (fitted.meter.curve for fitted in fits)
+        assert [point["loss"] for point in curve if "loss" in point] == [point["loss"] for point in plain]
+        looks = [point for point in curve if "eval_loss" in point]
+        assert [point["examples"] for point in looks] == [0, 8, 16, 24, 32, 40, 48]
+        assert looks[-1]["eval_loss"] == pytest.approx(one_by_one, rel=1e-4), "over tokens, not batches"
+        assert fits[0].meter.total_tokens == fits[1].meter.total_tokens
+
+
+def _mean_loss_by_hand(model: torch.nn.Module, examples: list[Encoded]) -> float:
+    model.eval()
+    total, tokens = 0.0, 0
+    for example in examples:
+        inputs = {name: torch.tensor([value]) for name, value in example.features.items()}
+        supervised = sum(label != -100 for label in example.labels)
+        with torch.no_grad():
+            total += float(model(**inputs).loss) * supervised
+        tokens += supervised
+    return total / tokens
 
 
 def test_a_run_that_saw_fewer_examples_than_its_budget_is_refused(tmp_path: Path) -> None:
@@ -131,9 +167,15 @@ def test_generating_training_and_generating_again_is_right_in_four_bits(tmp_path
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     run, folder = mini_run("gpt2", steps=6)
     whole = load(run, folder)
-    undisturbed = fit(
-        run, whole, encoded(run, whole), tmp_path / "whole", lambda *_: None, checkpoint_every=3
-    )
+    held_out = encoded(run, whole, list(course().followed[:3]))
+
+    def fitted(loaded: Loaded, where: str, report: Callable[[int, int, float], None]) -> Fitted:
+        return fit(
+            run, loaded, encoded(run, loaded), tmp_path / where, report, checkpoint_every=3,
+            validation=held_out,
+        )  # fmt: skip
+
+    undisturbed = fitted(whole, "whole", lambda *_: None)
 
     class Stop(Exception):
         pass
@@ -144,13 +186,13 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
 
     cut = load(run, folder)
     with pytest.raises(Stop):
-        fit(run, cut, encoded(run, cut), tmp_path / "cut", stop, checkpoint_every=3)
+        fitted(cut, "cut", stop)
     fresh = load(run, folder)
-    resumed = fit(run, fresh, encoded(run, fresh), tmp_path / "cut", lambda *_: None, checkpoint_every=3)
+    resumed = fitted(fresh, "cut", lambda *_: None)
     assert resumed.meter.examples == undisturbed.meter.examples == 48
-    assert [p["loss"] for p in resumed.meter.curve] == pytest.approx(
-        [p["loss"] for p in undisturbed.meter.curve]
-    )
+    assert len(resumed.meter.curve) == 6 + 7
+    for point, same in zip(resumed.meter.curve, undisturbed.meter.curve, strict=True):
+        assert point == pytest.approx(same)
     for (name, one), (_, other) in zip(
         whole.model.named_parameters(), fresh.model.named_parameters(), strict=True
     ):

@@ -8,6 +8,9 @@ Decisions that this module owns:
   training example goes. So two runs with other training data are scored on the same questions.
 - A near duplicate is a pair whose question and context share 80% of their word pairs
   (Jaccard), or whose long answers are equal.
+- The validation part is never trained on. A handful of it follows a run's loss while it trains,
+  and the whole of it is scored where a recipe is chosen (`--eval-split validation`), so that a recipe
+  chosen there has been trained on exactly what it is trained on for the test questions.
 - Prepared sets are cached under the digest of the spec, the source's content and `VERSION`.
 """
 
@@ -28,12 +31,14 @@ from bench.digest import digest
 from bench.errors import DataError
 from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
 
-#: Raise when the same rows would be prepared into other examples.
-VERSION = 1
+#: Raise when the same rows would be prepared into, or selected as, other examples.
+VERSION = 2
 NEAR = 0.8
 #: Answers of fewer words than this are equal by chance ("Paris", "Yes").
 LONG_ANSWER = 8
 SMALLEST_TEST = 20
+#: Validation examples, those of the smallest hashes, on which a run's loss is followed.
+FOLLOWED = 32
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class Selection:
 
     train: tuple[Example, ...]
     eval: tuple[Example, ...]
+    #: Validation examples of the data set that is scored, for the loss while training; may be empty.
+    followed: tuple[Example, ...]
     counts: dict[str, int]
 
 
@@ -93,22 +100,24 @@ def select(
     """
     chosen = evaluation.test if part == "test" else evaluation.validation
     if limit is not None and len(chosen) > limit:
-        keep = {example.id for example in sorted(chosen, key=lambda e: bucket(e.id))[:limit]}
+        keep = {example.id for example in _first(chosen, limit)}
         chosen = tuple(example for example in chosen if example.id in keep)
     if len(chosen) < SMALLEST_TEST and not force:
         raise DataError(
             f"data set '{evaluation.ref.name}': only {len(chosen)} {part} examples, under {SMALLEST_TEST} "
             "no difference between models can be seen; raise test_fraction, or pass --force"
         )
-    candidates = train.train if part == "validation" else train.train + train.validation
-    kept: list[Example] = list(candidates)
+    followed = tuple(_first(evaluation.validation, FOLLOWED))
+    kept: list[Example] = list(train.train)
     dropped: dict[str, int] = {}
     if train.ref != evaluation.ref:  # within one data set, preparation has removed them
-        kept, dropped = without_leaks(candidates, chosen)
+        kept, dropped = without_leaks(train.train, chosen + followed)
     if not kept:
         raise DataError(f"data set '{train.ref.name}': no training example is left after preparation")
     counts = {"train": len(kept), part: len(chosen), **dropped}
-    return Selection(tuple(kept), chosen, {name: count for name, count in counts.items() if count})
+    if part != "validation":
+        counts["validation, to follow the loss"] = len(followed)
+    return Selection(tuple(kept), chosen, followed, {name: count for name, count in counts.items() if count})
 
 
 def training_order(examples: Sequence[Example], budget: Budget, seed: int) -> list[Example]:
@@ -129,6 +138,10 @@ def training_order(examples: Sequence[Example], budget: Budget, seed: int) -> li
 def bucket(group: str) -> float:
     """Where in [0, 1) a group falls; the test part is the lowest stretch."""
     return int(hashlib.sha256(f"bench:{group}".encode()).hexdigest()[:8], 16) / 2**32
+
+
+def _first(examples: Sequence[Example], count: int) -> list[Example]:
+    return sorted(examples, key=lambda example: bucket(example.id))[:count]
 
 
 def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:

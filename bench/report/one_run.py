@@ -72,9 +72,12 @@ def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
     """The run in words, its curve and the chosen answers."""
     record = stored.record
     parts = [_title(stored, width), _facts(stored, width), "\n".join(_scores(stored))]
-    if curve := sparkline([point["loss"] for point in stored.curve if point.get("loss") is not None]):
-        first, last = stored.curve[0]["loss"], stored.curve[-1]["loss"]
-        parts.append(f"Training loss over {record.spent.examples} examples: {first:.3f} {curve} {last:.3f}")
+    for name, field in (("Training", "loss"), ("Validation", "eval_loss")):
+        losses = [point[field] for point in stored.curve if point.get(field) is not None]
+        if curve := sparkline(losses):
+            parts.append(
+                f"{name} loss over {record.spent.examples} examples: {losses[0]:.3f} {curve} {losses[-1]:.3f}"
+            )
     parts += [_answer(one, width) for one in chosen]
     return "\n\n".join(parts)
 

@@ -42,8 +42,11 @@ def fit(
     report: Callable[[int, int, float], None],
     checkpoint_every: int = 200,
     trackers: Sequence[str] = (),
+    validation: Sequence[Encoded] = (),
 ) -> Fitted:
     """Train on the examples, once each and in order; resumes from a checkpoint in `folder`.
+
+    The loss on `validation` is followed; nothing depends on it.
 
     Raises `LossMisplaced` where the labels are not the answer with its end token, `BudgetMismatch`
     where the spending differs from the contract, `NotFinite` for a loss that is NaN or infinite.
@@ -51,13 +54,15 @@ def fit(
     check_supervision(run, loaded.tokenizer.eos_token_id, examples)
     meter = Meter(report)
     set_seed(run.seed)
-    trainer = _trainer(run, loaded, examples, folder, meter, checkpoint_every, trackers)
+    trainer = _trainer(run, loaded, examples, folder, meter, checkpoint_every, trackers, validation)
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if checkpoint:
         meter.resume(Path(checkpoint))
+    trainer.args.eval_on_start = checkpoint is None
     result = trainer.train(resume_from_checkpoint=checkpoint)
     check_spending(run, meter, trainer.state.global_step)
-    last = meter.curve[-1]["loss"] if meter.curve else float(result.training_loss)
+    losses = [point["loss"] for point in meter.curve if "loss" in point]
+    last = losses[-1] if losses else float(result.training_loss)
     if last != last:
         raise NotFinite("loss became NaN")
     return Fitted(meter=meter, flops=float(trainer.state.total_flos), final_loss=last)
@@ -140,6 +145,7 @@ def _trainer(
     meter: Meter,
     checkpoint_every: int,
     trackers: Sequence[str],
+    validation: Sequence[Encoded],
 ) -> Any:
     recipe, budget = run.recipe, run.contract.budget
     shared: dict[str, Any] = {
@@ -177,6 +183,10 @@ def _trainer(
         model=loaded.model if run.model.objective == "seq2seq" else None,
         label_pad_token_id=IGNORED,
     )
+    followed = [
+        collator([example.features for example in validation[start : start + recipe.micro_batch]])
+        for start in range(0, len(validation), recipe.micro_batch)
+    ]
     parts = {
         "model": loaded.model,
         "train_dataset": Dataset.from_list([example.features for example in examples]),
@@ -185,7 +195,7 @@ def _trainer(
         "callbacks": [meter],
     }
     if run.model.objective == "seq2seq":
-        trainer = metered(Seq2SeqTrainer, meter)(args=Seq2SeqTrainingArguments(**shared), **parts)
+        trainer = metered(Seq2SeqTrainer, meter, followed)(args=Seq2SeqTrainingArguments(**shared), **parts)
     else:
         from trl import SFTConfig, SFTTrainer  # after Unsloth, which replaces both when it is imported
 
@@ -195,7 +205,7 @@ def _trainer(
             packing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
         )
-        trainer = metered(SFTTrainer, meter)(args=arguments, **parts)
+        trainer = metered(SFTTrainer, meter, followed)(args=arguments, **parts)
     if loaded.backend.name != "unsloth" and not honours_token_count(loaded.model, collator, examples[:2]):
         trainer.compute_loss_func = token_mean_loss
     return trainer

@@ -3,13 +3,20 @@
 The counts are taken from the batches that reach the model, not derived from the budget, so a
 trainer that drops the last batch, skips a step or pads differently is seen. A loss that is not
 finite stops the run at once.
+
+The curve has two lines: the training loss of every step, and the loss on a few validation examples
+before the first step and at `LOOKS` equal distances after it. The second is the same mean over
+supervised tokens for every architecture and trainer, which their own evaluation loops are not (they
+average over batches). It is measured apart: its seconds and tokens are no part of what training
+spent, it draws no random number, and nothing is chosen by it.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +28,10 @@ from bench.encode import IGNORED
 from bench.errors import NotFinite
 
 STATE = "meter.json"
+#: How often the validation loss is taken, beside once before training.
+LOOKS = 6
+#: One collated micro-batch: `input_ids`, `attention_mask` and `labels`, each (rows, length).
+Batch = Mapping[str, torch.Tensor]
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]
@@ -36,6 +47,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.total_tokens = 0
         self.steps = 0
         self.curve: list[dict[str, float]] = []
+        self.validation_seconds = 0.0
 
     def count(self, batch: dict[str, Any]) -> None:
         """Add one micro-batch: `labels` (rows, length) and `attention_mask` (rows, length)."""
@@ -45,14 +57,20 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.total_tokens += int(batch["attention_mask"].sum())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Follow the trainer's own count of optimizer steps."""
+        """Follow the trainer's own count of optimizer steps, and ask for a look where one is due."""
         self.steps = state.global_step
+        control.should_evaluate = state.global_step in looks(state.max_steps)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Keep one point of the curve. Raises `NotFinite`."""
-        if not logs or "loss" not in logs:
+        logs = logs or {}
+        if "eval_loss" in logs:
+            self.curve.append(
+                {"step": state.global_step, "examples": self.examples, "eval_loss": logs["eval_loss"]}
+            )
+        if "loss" not in logs:
             return
         loss = float(logs["loss"])
         if not math.isfinite(loss):
@@ -80,10 +98,35 @@ class Meter(TrainerCallback):  # type: ignore[misc]
             setattr(self, key, value)
 
 
-def metered(trainer: type, meter: Meter) -> type:
-    """The trainer class, taking examples in the contract's order and telling the meter of each batch."""
+def looks(steps: int) -> set[int]:
+    """The optimizer steps after which the validation loss is taken; the last is among them."""
+    return {max(1, round(steps * look / LOOKS)) for look in range(1, LOOKS + 1)}
+
+
+def mean_loss(model: Any, batches: Sequence[Batch]) -> float:
+    """Cross-entropy in nats per supervised token over all batches, in the model's inference mode."""
+    total, tokens = 0.0, 0
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        for batch in batches:
+            here = {name: value.to(model.device) for name, value in batch.items()}
+            count = int((batch["labels"] != IGNORED).sum())
+            total += float(model(**here).loss) * count  # a model's own loss is the mean of one batch
+            tokens += count
+    model.train(training)
+    return total / tokens
+
+
+def metered(trainer: type, meter: Meter, validation: Sequence[Batch] = ()) -> type:
+    """The trainer class, taking examples in the contract's order and telling the meter of each batch.
+
+    Its evaluation is the mean loss on the validation batches; trackers are told of it too.
+    """
 
     class Metered(trainer):  # type: ignore[misc]
+        control: Any
+
         def _get_train_sampler(self, *args: Any, **kwargs: Any) -> SequentialSampler:
             return SequentialSampler(self.train_dataset)
 
@@ -92,6 +135,17 @@ def metered(trainer: type, meter: Meter) -> type:
         ) -> torch.Tensor:
             meter.count(inputs)
             return super().training_step(model, inputs, *args, **kwargs)
+
+        def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+            if not validation:
+                return {}
+            began = time.perf_counter()
+            with self.compute_loss_context_manager():
+                found = {"eval_loss": mean_loss(self.model, validation)}
+            meter.validation_seconds += time.perf_counter() - began
+            self.log(found)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+            return found
 
     Metered.__name__ = trainer.__name__
     return Metered

@@ -131,7 +131,7 @@ def selection(request: Request, ledger: Ledger) -> Path:
         )
     file = ledger.work / f"selection-{contract.digest[:16]}.json"
     prepared = {part.ref.name: part.counts for part in (train, evaluation)}
-    write_selection(file, Selected(chosen.train, chosen.eval, prepared, counts))
+    write_selection(file, Selected(chosen.train, chosen.eval, chosen.followed, prepared, counts))
     return file
 
 
