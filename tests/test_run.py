@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.cli import run_verb
 from bench.ledger import Ledger
 
 SMALL = ["--budget", "smoke", "--eval-limit", "20", "--max-new-tokens", "12"]
@@ -178,6 +179,40 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def test_a_further_metric_stands_beside_rouge_and_ranks_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric script on this machine is a name that `evaluate` takes, like one of the hub's."""
+    script = tmp_path / "shared_words.py"
+    script.write_text(METRIC)
+    bench("--models", "gpt2", "--metrics", str(script), out=tmp_path / "reports")
+    [stored] = Ledger(tmp_path / "reports").load()[0]
+    shared = [
+        len(set(one["tuned"].split()) & set(one["references"][0].split())) for one in stored.completions
+    ]
+    assert stored.record.further["tuned"] == {"shared_words": sum(shared)}
+    assert run_verb(["show", "gpt2", "--out", str(tmp_path / "reports")]) == 0
+    assert "shared_words" in capsys.readouterr().out
+
+
+METRIC = """
+import datasets
+import evaluate
+
+
+class SharedWords(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        columns = datasets.Features({"predictions": text, "references": text})
+        return evaluate.MetricInfo(description="", citation="", features=columns)
+
+    def _compute(self, predictions, references):
+        pairs = zip(predictions, references, strict=True)
+        shared = sum(len(set(one.split()) & set(other.split())) for one, other in pairs)
+        return {"shared_words": shared, "note": "no number"}
+"""
 
 
 def test_a_checkpoint_on_disk_is_a_model_and_its_adapter_carries_a_card(tmp_path: Path) -> None:

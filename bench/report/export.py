@@ -83,6 +83,7 @@ def _row(row: Row) -> dict[str, Any]:
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
         "gain": _intervals(row.gain),
+        "further": [one.record.further for one in row.stored],
         "trainable_parameters": row.cost.trainable_parameters,
         "parameters": row.cost.parameters,
         "tokens_per_second": row.cost.tokens_per_second,
@@ -112,6 +113,7 @@ def _flat(group: Group) -> list[dict[str, Any]]:
     for row in group.rows:
         data = _row(row)
         low, high = data.pop("rank")
+        del data["further"]
         scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
         data["seeds"] = " ".join(map(str, data["seeds"]))
         data["runs"] = " ".join(data["runs"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
@@ -159,7 +159,17 @@ def _scores(stored: Stored) -> list[str]:
         if row in record.scores:
             table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
     table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
-    return columns(table, right=range(1, len(KINDS) + 1))
+    return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
+
+
+def _further(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The metrics of `--metrics`, by their own names and in their own units."""
+    if not found:
+        return []
+    names = list(found["tuned"])
+    table = [[row, *(f"{found[kind][name]:.4g}" for name in names)] for kind, row in
+             (("tuned", "tuned"), ("base", "untuned"))]  # fmt: skip
+    return ["", *columns([["", *names], *table], right=range(1, len(names) + 1))]
 
 
 def _answer(one: Answer, width: int) -> str:

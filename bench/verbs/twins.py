@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokens", type=int, metavar="N", help="tokens to pretrain each on (default: as shipped)"
     )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of a pretraining (default: as shipped)")
     parser.add_argument("--out", type=Path, default=TWINS, metavar="DIR", help="folder of the twins")
 
 
@@ -52,6 +53,7 @@ def _build(args: argparse.Namespace) -> Outcome:
         args.out,
         args.data,
         tokens=args.tokens or build.TOKENS,
+        seed=build.SEED if args.seed is None else args.seed,
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     built = [str(args.out / family) for family in families]
