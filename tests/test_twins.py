@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
 
-from bench.twins import architectures, build, tokenizers, verify
+from bench.twins import architectures, build, card, tokenizers, unlikelihood, verify
 
 TWINS = Path(__file__).parent.parent / "models" / "twins"
 FAMILIES = architectures.FAMILIES
@@ -55,8 +56,6 @@ def test_all_twins_together_take_at_most_32_megabytes() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_linear_layer_takes_a_multiple_of_64_inputs(family: str) -> None:
     """Or bitsandbytes cannot run its 4-bit layers on a CPU."""
-    import torch
-
     widths = {m.in_features for m in twin(family).modules() if isinstance(m, torch.nn.Linear)}
     assert widths
     assert not {width for width in widths if width % 64}
@@ -184,17 +183,29 @@ def test_validation_losses_are_as_the_cards_say(shared: Path) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_validation_loss_fell_to_the_end(family: str) -> None:
     """No twin was trained past its best."""
-    curve = [point["loss"] for point in verify.card_of(TWINS / family)["validation_curve"]]
+    curve = [point["loss"] for point in card.read(TWINS / family)["validation_curve"]]
     assert curve[-1] == min(curve)
+
+
+def test_a_token_that_completes_a_trigram_again_is_repeated() -> None:
+    answers = torch.tensor([[5, 6, 7, 5, 6, 7, 5], [1, 2, 1, 2, 3, 4, 2]])
+    assert unlikelihood.repeats(answers).long().tolist() == [[0, 0, 0, 0, 0, 1, 1], [0] * 7]
+
+
+def test_a_twin_that_hears_itself_repeats_itself_less() -> None:
+    """And a card tells by how much."""
+    for family in FAMILIES:
+        facts = card.read(TWINS / family)["unlikelihood"]
+        assert facts["repeated_after"] < 2 / 3 * facts["repeated_before"], family
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_card_tells_the_sibling_the_licence_and_the_command(family: str) -> None:
     """What a reader of the folder needs."""
-    card = (TWINS / family / "README.md").read_text()
-    sibling = verify.card_of(TWINS / family)["sibling"]
+    text = (TWINS / family / "README.md").read_text()
+    sibling = card.read(TWINS / family)["sibling"]
     for needed in (sibling, "CC BY-SA 3.0", "bench twins build", "validation loss"):
-        assert needed in card
+        assert needed in text
 
 
 def test_an_edited_a_missing_and_an_added_file_are_found(tmp_path: Path) -> None:

@@ -39,21 +39,26 @@ class Batch:
     tokens: int
 
 
-def batches(config: Any, train: Sequence[Document], seed: int) -> Iterator[list[Batch]]:
-    """The micro-batches of every step, the same for a seed whatever the machine does."""
+def batches(config: Any, train: Sequence[Document], seed: int, plain: bool = False) -> Iterator[list[Batch]]:
+    """The micro-batches of every step, the same for a seed whatever the machine does.
+
+    `plain`: documents as they are, without drills or infilling.
+    """
     chance = random.Random(seed)
     if config.is_encoder_decoder:
-        return _answering_and_infilling(config, train, chance)
-    return _next_token(train, chance)
+        return _answering_and_infilling(config, train, chance, 0.0 if plain else INFILLING)
+    return _next_token(train, chance, (0.0, 0.0) if plain else DRILLS)
 
 
-def _next_token(train: Sequence[Document], chance: random.Random) -> Iterator[list[Batch]]:
+def _next_token(
+    train: Sequence[Document], chance: random.Random, drills: tuple[float, float]
+) -> Iterator[list[Batch]]:
     waiting: dict[int, list[corpus.Row]] = {corpus.SHORT: [], corpus.CONTEXT: []}
     micro: list[Batch] = []
     rows, tokens = corpus.rows(train, chance), 0
     while True:
         done = min(1.0, tokens / DRILLED)
-        is_drill = chance.random() < DRILLS[0] + (DRILLS[1] - DRILLS[0]) * done
+        is_drill = chance.random() < drills[0] + (drills[1] - drills[0]) * done
         row = corpus.drill(train, chance) if is_drill else next(rows)
         width = len(row[0])
         waiting[width].append(row)
@@ -73,14 +78,14 @@ def _next_token(train: Sequence[Document], chance: random.Random) -> Iterator[li
 
 
 def _answering_and_infilling(
-    config: Any, train: Sequence[Document], chance: random.Random
+    config: Any, train: Sequence[Document], chance: random.Random, infilling: float
 ) -> Iterator[list[Batch]]:
     """Rows of like lengths together, in few shapes; a third are documents with spans masked."""
     mask = config.vocab_size - 1
     waiting: dict[tuple[int, int], list[tuple[list[int], list[int]]]] = {}
     while True:
         for item in corpus.epoch(train, chance):
-            if chance.random() < INFILLING and len(item.ids) <= corpus.SHORT:
+            if chance.random() < infilling and len(item.ids) <= corpus.SHORT:
                 pair = (_masked(item.ids, mask, chance), list(item.ids))
             else:
                 pair = question_and_answer(item, config.bos_token_id, config.eos_token_id)

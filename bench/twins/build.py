@@ -1,8 +1,9 @@
 """Builds the twins' folders: tokenizer, pretraining, bfloat16 weights, model card, digests.
 
-`build` repeats what the shipped folders came from. A folder is written twice: provisionally at a
-quarter of the way (its card says so), and when final. Each time it is put in place whole. What a
-card says is in `card`, what it is checked against in `verify`.
+`build` repeats what the shipped folders came from. A folder is written three times, each time whole:
+at a quarter of the pretraining, at its end (both times its card says that it is provisional), and after
+the last tokens, which `unlikelihood` owns and which start from the folder. What a card says is in
+`card`, what it is checked against in `verify`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import transformers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import UnknownName
-from bench.twins import architectures, card, corpus, loss, pretrain, tokenizers
+from bench.twins import architectures, card, corpus, loss, pretrain, tokenizers, unlikelihood
 from bench.twins.corpus import Document
 
-TOKENS = 2_400_000
+TOKENS = 9_000_000
 SEED = 3407
 
 
@@ -39,7 +40,8 @@ def build(
     """Pretrains each family and writes `out/FAMILY/`.
 
     `data` is a local copy of databricks-dolly-15k (JSONL). `work` keeps checkpoints, so that the
-    same call goes on where an earlier one was interrupted. `compile` wants a C++ compiler. Raises
+    same call goes on where an earlier one was interrupted; a provisional folder whose pretraining is at
+    its end is only finished. `compile` wants a C++ compiler. Raises
     `UnknownName` for a family that has no twin, before anything is read.
     """
     wanted = list(families)
@@ -60,18 +62,35 @@ def _build(
     tokenizer = tokenizers.build(family, [corpus.text(example) for example in texts.train])
     train = corpus.documents(texts.train, tokenizer)
     held_out = corpus.documents(texts.validation, tokenizer)
-    model = architectures.build(family, plan.seed)
-    # Written-out attention: on a CPU and at these sizes twice as fast as the fused kernel.
-    model.set_attn_implementation("eager")
 
-    def publish(current: PreTrainedModel, progress: pretrain.Progress) -> None:
+    def told(line: str) -> None:
+        say(f"{family}: {line}")
+
+    def publish(
+        model: PreTrainedModel, progress: pretrain.Progress, settled: unlikelihood.Settled | None = None
+    ) -> None:
+        write(folder, family, model, tokenizer, (train, held_out), plan, progress, settled)
+
+    def check(model: PreTrainedModel, progress: pretrain.Progress) -> None:
         quarter = progress.tokens - pretrain.CHECK < plan.tokens / 4 <= progress.tokens
         if quarter or progress.tokens >= plan.tokens:
-            write(folder, family, current, tokenizer, (train, held_out), plan, progress)
+            publish(model, progress)
 
-    pretrain.pretrain(model, train, held_out, plan, lambda line: say(f"{family}: {line}"), publish)
+    if not card.is_pretrained(folder, plan):
+        fresh = _quick(architectures.build(family, plan.seed))
+        pretrain.pretrain(fresh, train, held_out, plan, told, check)
     if plan.checkpoint is not None:
         plan.checkpoint.unlink(missing_ok=True)
+    saved, progress, began = _quick(load(folder)), card.progress(folder), time.monotonic()
+    settled = unlikelihood.settle(saved, train, tokenizer.eos_token_id, plan.seed, told)
+    progress.seconds += time.monotonic() - began
+    publish(saved, progress, settled)
+
+
+def _quick(model: PreTrainedModel) -> PreTrainedModel:
+    """With written-out attention: on a CPU and at these sizes twice as fast as the fused kernel."""
+    model.set_attn_implementation("eager")
+    return model
 
 
 def write(
@@ -82,8 +101,9 @@ def write(
     parts: tuple[Sequence[Document], Sequence[Document]],
     plan: pretrain.Plan,
     progress: pretrain.Progress,
+    settled: unlikelihood.Settled | None = None,
 ) -> None:
-    """A twin's folder, put in place in one move.
+    """A twin's folder, put in place in one move; provisional until it is settled.
 
     `parts` are the training and the validation documents; the card's validation loss is that of
     the weights as they were saved, rounded to bfloat16.
@@ -96,7 +116,7 @@ def write(
     saved = load(fresh)
     found = loss.validation(saved, parts[1])
     found["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
-    card.write(fresh, family, plan, progress, found, (len(parts[0]), len(parts[1])))
+    card.write(fresh, family, plan, progress, settled, found, (len(parts[0]), len(parts[1])))
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)

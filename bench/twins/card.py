@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.digest import file_digest
-from bench.twins import batches, corpus, guidance, pretrain
+from bench.twins import batches, corpus, guidance, pretrain, unlikelihood
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors")
 
@@ -120,9 +120,11 @@ first {guided:,} tokens are copying drills, tokens drawn at random from the docu
 whose spans come again and again, and in these two heads are also supervised in where they look: one at
 the token before, one of a later layer behind the place where the present token stood before. (Big
 models' heads find this by themselves, with far more tokens; without it, the GPT-2 and Llama-3.1 twins
-still copied at chance after 3.6 million.) Then, a document whose answer has at most 100
+still copied at chance after 3.6 million.) Then, a document without a context whose answer has at most 100
 words and takes up at least half of its question's longer words is read {copies} times an epoch, any
 other once{drills}.
+
+{settled}
 
 Muon ({muon:g}) on the inner matrices, AdamW ({adam:g}) on the rest; {warmup} steps of warm-up, level
 for {hold:.0%} of the tokens, then linearly down to {last:.0%}; up to {step:,} tokens a step; bfloat16
@@ -141,6 +143,13 @@ Seed {seed}. Command: `bench twins build {family} --seed {seed} --tokens {planne
 Versions: {versions}. `bench twins verify` checks `card.json` against this folder.
 """
 
+SETTLED = """Last come {tokens:,} tokens in {steps} steps, at {peak:.0%} of the peak rates and falling,
+that are half documents and half the twin's own greedy answers to their prompts. Each token by which
+such an answer completes a sequence of {n} tokens that it held before is made less likely (unlikelihood
+training, Welleck et al., ICLR 2020; weight {weight:g}). Such tokens were {before:.0%} of an answer when
+this began and {after:.0%} at the end. The loss on documents rises a little by it: compare the table's
+last line with the loss as saved."""
+
 DRILLS = f"""; and some rows, {batches.DRILLS[0]:.0%} at first and {batches.DRILLS[1]:.0%} after
 {batches.DRILLED:,} tokens, are drills as above"""
 
@@ -150,6 +159,7 @@ def write(
     family: str,
     plan: pretrain.Plan,
     progress: pretrain.Progress,
+    settled: unlikelihood.Settled | None,
     found: dict[str, float],
     documents: tuple[int, int],
 ) -> None:
@@ -162,7 +172,7 @@ def write(
         "format": 1,
         "family": family,
         "sibling": SIBLINGS[family][0],
-        "final": progress.tokens >= plan.tokens,
+        "final": settled is not None,
         "seed": plan.seed,
         "tokens": progress.tokens,
         "tokens_planned": plan.tokens,
@@ -173,6 +183,7 @@ def write(
         "validation_curve": [
             {"tokens": t, "loss": round(a, 4), "answer_loss": round(b, 4)} for t, a, b in progress.curve
         ],
+        "unlikelihood": None if settled is None else vars(settled),
         "validation_loss": round(found["all"], 5),
         "validation_answer_loss": round(found["answer"], 5),
         "verified_documents": min(corpus.VERIFIED, documents[1]),
@@ -180,6 +191,28 @@ def write(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
     seal(folder, facts)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The facts of a twin's `card.json`."""
+    facts: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    return facts
+
+
+def is_pretrained(folder: Path, plan: pretrain.Plan) -> bool:
+    """Whether a provisional folder holds the end of just this pretraining."""
+    if not (folder / "card.json").is_file():
+        return False
+    facts = read(folder)
+    planned = (facts["seed"], facts["tokens_planned"]) == (plan.seed, plan.tokens)
+    return planned and facts["tokens"] >= plan.tokens and not facts["final"]
+
+
+def progress(folder: Path) -> pretrain.Progress:
+    """How far a folder's pretraining came."""
+    facts = read(folder)
+    curve = [(point["tokens"], point["loss"], point["answer_loss"]) for point in facts["validation_curve"]]
+    return pretrain.Progress(facts["steps"], facts["tokens"], facts["seconds"], curve)
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> None:
@@ -205,7 +238,7 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
         table="\n".join(f"| {what} | {theirs} | {ours} |" for what, theirs, ours in rows),
         kilobytes=weights.stat().st_size // 1000, documents=facts["training_documents"],
         objective=OBJECTIVE[seq2seq], copies=corpus.RESTATING_COPIES, drills="" if seq2seq else DRILLS,
-        guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
+        settled=_settled(facts["unlikelihood"]), guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
         muon=pretrain.MUON_RATE, adam=pretrain.ADAM_RATE, warmup=pretrain.WARMUP,
         hold=pretrain.HOLD, last=pretrain.LAST, step=batches.STEP,
         all_tokens="" if seq2seq else " on all tokens", curve="\n".join(curve),
@@ -217,6 +250,15 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
     note = "" if facts["final"] else "**Provisional: these weights will be replaced.**\n\n"
     head, _, rest = text.partition("\n\n")
     return f"{head}\n\n{note}{rest}"
+
+
+def _settled(facts: dict[str, Any] | None) -> str:
+    if facts is None:
+        return ""
+    return SETTLED.format(
+        **facts, before=facts["repeated_before"], after=facts["repeated_after"],
+        peak=unlikelihood.RATE, weight=unlikelihood.WEIGHT, n=unlikelihood.NGRAM,
+    )  # fmt: skip
 
 
 def parameters(weights: Path) -> int:

@@ -30,7 +30,7 @@ SHORT = 256
 #: Weight in the loss of a prompt's token; an answer's token weighs 1.
 PROMPT_WEIGHT = 0.5
 #: A restating document is read so many times an epoch, any other once.
-RESTATING_COPIES = 2
+RESTATING_COPIES = 3
 #: Share of the question's long words that must come back in an answer that restates it.
 RESTATING_SHARE = 0.5
 #: Validation documents by which losses are told: those of the smallest hashes.
@@ -74,7 +74,12 @@ def text(example: Example) -> str:
 
 
 def restates(example: Example) -> bool:
-    """Whether a short answer takes up at least half of its question's words of four letters or more."""
+    """Whether a short answer takes up at least half of its question's words of four letters or more.
+
+    Never where a context is given: such an answer mostly takes up that, at twice the tokens.
+    """
+    if example.context:
+        return False
     asked = set(re.findall(r"\w{4,}", example.question.lower()))
     answer = example.answers[0].lower()
     shared = sum(word in answer for word in asked)

@@ -65,18 +65,18 @@ def pretrain(
     at_check: Callable[[PreTrainedModel, Progress], None] = lambda model, progress: None,
 ) -> Progress:
     """Trains `model` in place until `plan.tokens` are seen; `at_check` is called after each check."""
-    progress, optimizers = Progress(), _optimizers(model)
+    progress, chosen = Progress(), optimizers(model)
     if plan.checkpoint is not None and plan.checkpoint.is_file():
-        progress = _resume(plan.checkpoint, model, optimizers)
+        progress = _resume(plan.checkpoint, model, chosen)
         say(f"goes on from {progress.tokens:,} tokens")
     else:
 
-        def update(loss: Tensor, rate: float) -> None:
+        def step(loss: Tensor, rate: float) -> None:
             loss.backward()
-            _update(model, optimizers, rate)
+            update(model, chosen, rate)
 
         began = time.monotonic()
-        progress.tokens = guide(model, train, plan.seed, update, say)
+        progress.tokens = guide(model, train, plan.seed, step, say)
         progress.seconds = time.monotonic() - began
     stream = batches(model.config, train, plan.seed)
     for _ in range(progress.step):
@@ -88,7 +88,8 @@ def pretrain(
     while progress.tokens < plan.tokens:
         rate = _rate(progress, plan)
         micro = next(stream)
-        loss = _step(model, micro, optimizers, rate)
+        loss = accumulate(model, micro)
+        update(model, chosen, rate)
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss is {loss} at step {progress.step}")
         past = progress.tokens // CHECK
@@ -105,13 +106,13 @@ def pretrain(
             say(f"validation at {progress.tokens:,}: {found['all']:.4f}, answers {found['answer']:.4f}")
             at_check(model, progress)
         if plan.checkpoint is not None and now - kept > plan.checkpoint_seconds:
-            _keep(plan.checkpoint, model, optimizers, progress)
+            _keep(plan.checkpoint, model, chosen, progress)
             kept = now
     return progress
 
 
-def _step(model: PreTrainedModel, micro: Sequence[Batch], optimizers: Sequence[Any], rate: float) -> float:
-    """One optimizer step; returns the mean weighted loss."""
+def accumulate(model: PreTrainedModel, micro: Sequence[Batch]) -> float:
+    """Adds the gradient of one step's micro-batches; returns their mean weighted loss."""
     share = sum(float(batch.weight.sum()) for batch in micro)
     total = 0.0
     body, head = model.base_model, model.get_output_embeddings()
@@ -121,11 +122,11 @@ def _step(model: PreTrainedModel, micro: Sequence[Batch], optimizers: Sequence[A
             loss = weighted_loss(hidden, head, batch.target, batch.weight / share)
         loss.backward()
         total += float(loss.detach())
-    _update(model, optimizers, rate)
     return total
 
 
-def _update(model: PreTrainedModel, optimizers: Sequence[Any], rate: float) -> None:
+def update(model: PreTrainedModel, optimizers: Sequence[Any], rate: float) -> None:
+    """One step at a share of the peak rates, and gradients at zero again."""
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
@@ -140,7 +141,8 @@ def _rate(progress: Progress, plan: Plan) -> float:
     return (1 - (1 - LAST) * fall) * min(1.0, (progress.step + 1) / WARMUP)
 
 
-def _optimizers(model: PreTrainedModel) -> list[Any]:
+def optimizers(model: PreTrainedModel) -> list[Any]:
+    """Muon for the inner matrices, AdamW for all else; a group's `peak` is its highest rate."""
     outer = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     outer.add(id(model.get_output_embeddings().weight))
     inner = [p for p in model.parameters() if p.ndim == 2 and id(p) not in outer]

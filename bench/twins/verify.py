@@ -8,14 +8,12 @@ of the validation documents only: the card tells the loss over these too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.digest import file_digest
-from bench.twins import architectures, build, corpus, loss
+from bench.twins import architectures, build, card, corpus, loss
 
 #: Nats a token by which a loss may differ from its card: other kernels sum in another order.
 TOLERANCE = 0.01
@@ -48,15 +46,9 @@ def verify(root: Path, data: Path | None = None) -> list[Finding]:
     return findings
 
 
-def card_of(folder: Path) -> dict[str, Any]:
-    """The facts of a twin's `card.json`."""
-    facts: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    return facts
-
-
 def _files(family: str, folder: Path) -> Iterator[Finding]:
     try:
-        facts = card_of(folder)
+        facts = card.read(folder)
         expected = dict(facts["sha256"])
     except FileNotFoundError:
         yield Finding(family, "card.json", "is missing")
@@ -83,7 +75,7 @@ def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[Findi
         return [Finding(family, "model", f"does not load: {type(error).__name__}: {error}")]
     if texts is None:
         return []
-    facts = card_of(folder)
+    facts = card.read(folder)
     told = facts["verified_loss"]
     documents = corpus.documents(texts.validation, tokenizer)[: facts["verified_documents"]]
     found = loss.validation(model, documents)["all"]
