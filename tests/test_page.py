@@ -498,6 +498,16 @@ def test_the_page_forbids_everything_from_elsewhere(file: Path) -> None:
     assert "script-src &#39;sha256-" in text
 
 
+def test_every_model_has_a_training_and_a_validation_curve(records: list[Stored], file: Path) -> None:
+    """Each over the examples seen; the validation loss has its own axis and its own points."""
+    text = file.read_text(encoding="utf-8")
+    for name in ("Training loss", "Validation loss"):
+        [figure] = re.findall(rf"<figure>(?:(?!</figure>).)*>{name}<.*?</figure>", text, re.DOTALL)
+        drawn = re.findall(r'data-model="([^"]+)"', figure)
+        assert set(drawn) == {one.record.run.name for one in records}
+        assert "Training examples seen" in figure
+
+
 def test_a_full_board_stays_under_two_megabytes(tmp_path: Path) -> None:
     """8 models x 3 seeds x 250 questions, answers of 70 words."""
     long = [f"{number} " + " ".join(f"w{number * k % 997}" for k in range(70)) for number in range(250)]
