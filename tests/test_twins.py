@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,29 @@ def test_the_validation_loss_fell_to_the_end(family: str) -> None:
 def test_a_token_that_completes_a_trigram_again_is_repeated() -> None:
     answers = torch.tensor([[5, 6, 7, 5, 6, 7, 5], [1, 2, 1, 2, 3, 4, 2]])
     assert unlikelihood.repeats(answers).long().tolist() == [[0, 0, 0, 0, 0, 1, 1], [0] * 7]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bart"])
+def test_what_an_answer_repeats_is_made_less_likely(family: str) -> None:
+    """Nothing else is told; and the twin's own generation config is as it was."""
+    model = build.load(TWINS / family)
+    tokenizer = build.tokenizer_of(TWINS / family)
+    shipped = model.generation_config.to_dict()
+    prompts = torch.tensor([tokenizer("Question: What is a model?\nAnswer:\n")["input_ids"]] * 2)
+    said = unlikelihood.hear(model, prompts, tokenizer.eos_token_id)
+    said = replace(said, repeated=torch.zeros_like(said.repeated))
+    said.repeated[:, 3] = True
+
+    def likely() -> float:
+        with torch.no_grad():
+            logits = model(**said.inputs, use_cache=False).logits[:, -said.answers.shape[1] :]
+        return float(logits.softmax(-1).gather(2, said.answers[..., None])[:, 3].mean())
+
+    before = likely()
+    unlikelihood.accumulate(model, said)
+    torch.optim.SGD(model.parameters(), lr=0.5).step()
+    assert likely() < before
+    assert model.generation_config.to_dict() == shipped
 
 
 def test_a_twin_that_hears_itself_repeats_itself_less() -> None:

@@ -73,8 +73,8 @@ def settle(
     while tokens < TOKENS:
         micro = next(stream)
         loss = pretrain.accumulate(model, micro)
-        said = _say(model, _drawn(prompts, chance), end)
-        _accumulate_unlikelihood(model, said)
+        said = hear(model, _drawn(prompts, chance), end)
+        accumulate(model, said)
         fall = 1 - (1 - pretrain.LAST) * tokens / TOKENS
         pretrain.update(model, optimizers, RATE * fall * min(1.0, (len(shares) + 1) / WARMUP))
         heard = sum(value.numel() for value in said.inputs.values())
@@ -101,7 +101,7 @@ def _drawn(prompts: Sequence[list[list[int]]], chance: random.Random) -> Tensor:
     return torch.tensor(chance.sample(chance.choice(prompts), ROWS))
 
 
-def _say(model: PreTrainedModel, prompts: Tensor, end: int) -> Said:
+def hear(model: PreTrainedModel, prompts: Tensor, end: int) -> Said:
     """Greedy answers to (rows, length) prompts, whatever generation config the twin ships."""
     config: Any = model.config
     shipped = model.generation_config
@@ -135,7 +135,7 @@ def repeats(answers: Tensor) -> Tensor:
     return found
 
 
-def _accumulate_unlikelihood(model: PreTrainedModel, said: Said) -> None:
+def accumulate(model: PreTrainedModel, said: Said) -> None:
     """Adds the gradient of -log(1 - p) over the repeated tokens, a mean over all tokens said."""
     if not said.repeated.any():
         return
