@@ -167,9 +167,10 @@ def _further(found: Mapping[str, Mapping[str, float]]) -> list[str]:
     if not found:
         return []
     names = list(found["tuned"])
-    table = [[row, *(f"{found[kind][name]:.4g}" for name in names)] for kind, row in
-             (("tuned", "tuned"), ("base", "untuned"))]  # fmt: skip
-    return ["", *columns([["", *names], *table], right=range(1, len(names) + 1))]
+    table = [["", *names]]
+    for row, said in (("tuned", "tuned"), ("base", "untuned")):
+        table.append([said, *(f"{found[row][name]:.4g}" for name in names)])
+    return ["", *columns(table, right=range(1, len(names) + 1))]
 
 
 def _answer(one: Answer, width: int) -> str:

@@ -66,6 +66,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Keep one point of the curve. Raises `NotFinite`."""
         logs = logs or {}
+        for name, said in (("eval_loss", "validation loss"), ("loss", "loss")):
+            if not math.isfinite(float(logs.get(name, 0.0))):
+                raise NotFinite(
+                    f"{said} became {logs[name]} at step {state.global_step} of {state.max_steps}"
+                )
         if "eval_loss" in logs:
             self.curve.append(
                 {"step": state.global_step, "examples": self.examples, "eval_loss": logs["eval_loss"]}
@@ -73,8 +78,6 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         if "loss" not in logs:
             return
         loss = float(logs["loss"])
-        if not math.isfinite(loss):
-            raise NotFinite(f"loss became {loss} at step {state.global_step} of {state.max_steps}")
         self.curve.append(
             {
                 "step": state.global_step,
