@@ -216,6 +216,25 @@ def test_what_an_answer_repeats_is_made_less_likely(family: str) -> None:
     assert model.generation_config.to_dict() == shipped
 
 
+@pytest.mark.slow
+def test_a_provisional_folder_at_the_end_of_its_pretraining_is_only_finished(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a build that was interrupted there does not pretrain again; pretraining would raise here."""
+    shutil.copytree(TWINS / "gpt2", tmp_path / "gpt2")
+    facts = card.read(tmp_path / "gpt2")
+    (tmp_path / "gpt2" / "card.json").write_text(json.dumps({**facts, "final": False}))
+    monkeypatch.setattr(unlikelihood, "TOKENS", 1)
+    monkeypatch.setattr(build.pretrain, "pretrain", None)
+    build.build(["gpt2"], tmp_path, shared / "data" / "dolly" / "databricks-dolly-15k.jsonl")
+    finished = card.read(tmp_path / "gpt2")
+    assert finished["final"]
+    assert finished["unlikelihood"]["steps"] == 1
+    assert finished["validation_curve"] == facts["validation_curve"]
+    assert finished["sha256"]["tokenizer.json"] == facts["sha256"]["tokenizer.json"]
+    assert finished["sha256"]["model.safetensors"] != facts["sha256"]["model.safetensors"]
+
+
 def test_a_twin_that_hears_itself_repeats_itself_less() -> None:
     """And a card tells by how much."""
     for family in FAMILIES:
