@@ -53,11 +53,11 @@ def run_verb(arguments: list[str]) -> int:
         parser.print_help()
         return 0
     try:
-        outcome = import_module(VERBS[args.verb][0]).execute(args)
+        output = import_module(VERBS[args.verb][0]).execute(args)
         if args.json:
-            print(json.dumps(outcome.data, indent=1, ensure_ascii=False, default=str), flush=True)
-        elif outcome.text:
-            print(outcome.text, flush=True)
+            print(json.dumps(output.data, indent=1, ensure_ascii=False, default=str), flush=True)
+        elif output.text:
+            print(output.text, flush=True)
     except BenchError as error:
         _complain(error, as_json=args.json)
         return error.exit_code
@@ -68,7 +68,7 @@ def run_verb(arguments: list[str]) -> int:
         # The reader went away; without this Python would complain once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return int(outcome.exit_code)
+    return int(output.exit_code)
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import __version__
-from bench.run import Device
+from bench.spec import Device
 
 #: Distributions that a record names; those that define a run's identity are in `plan`.
 NAMED = (

@@ -169,7 +169,7 @@ def _in_words(kind: type[BaseModel], detail: Any, prefix: str) -> str:
     path = [str(part) for part in detail["loc"]]
     key = prefix + ".".join(path)
     if detail["type"] == "extra_forbidden":
-        return f"'{key}' {_stranger(path[-1], _fields_beside(kind, path))}"
+        return f"'{key}' {_unknown_key(path[-1], _fields_beside(kind, path))}"
     if detail["type"] == "missing":
         return f"'{key}' is missing; add it"
     if not path:
@@ -178,7 +178,7 @@ def _in_words(kind: type[BaseModel], detail: Any, prefix: str) -> str:
     return f"'{key}' should be {message}, is {detail['input']!r}"
 
 
-def _stranger(key: str, known: list[str]) -> str:
+def _unknown_key(key: str, known: list[str]) -> str:
     if key in CONTRACT_KEYS:
         return f"belongs to the contract, which is equal for all models; move it to {CONTRACT_KEYS[key]}"
     if key == "trust_remote_code":

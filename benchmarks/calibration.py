@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.stats import (
-    Comparison,
     Noise,
+    PairedDifference,
     Verdict,
     compare,
     holm,
@@ -111,7 +111,7 @@ def unchanged_pair(draw: np.random.Generator, pool: Floats, examples: int) -> tu
     return np.where(swap, b, a), np.where(swap, a, b)
 
 
-def table_verdicts(rows: Sequence[Comparison], threshold: float = 0.01) -> list[Verdict]:
+def table_verdicts(rows: Sequence[PairedDifference], threshold: float = 0.01) -> list[Verdict]:
     """The verdicts of a whole table, as a report gives them."""
     adjusted = holm([row.p for row in rows])
     return [

@@ -19,12 +19,12 @@ from typing import Any
 import torch
 import transformers
 
-from bench import plan as planning
 from bench import provenance, registry
 from bench.data import prepare
-from bench.encode import encode_all, encode_prompt
-from bench.generate import complete
 from bench.launch import preflight
+from bench.run import plan as planning
+from bench.run.encode import encode_all, encode_prompt
+from bench.run.generate import complete
 from bench.spec import Budget, Contract, Decoding
 from bench.train.fit import fit
 from bench.train.load import load

@@ -14,10 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
 
-from bench import plan as planning
-from bench import progress, provenance, registry
+from bench import provenance, registry
+from bench.launch import progress
 from bench.launch.drive import drive
-from bench.ledger import Ledger
+from bench.run import plan as planning
+from bench.store.ledger import Ledger
 from bench.verbs import request, run
 
 #: method -> learning rates
@@ -65,7 +66,7 @@ def main() -> None:
     selection = request.selection(base, ledger)
     missing = [(one, folder, selection) for one, folder in work if not ledger.finished(one.id)]
     with progress.watcher(len(missing)) as watcher:
-        drive(missing, ledger, run.orders_for(args, "cpu"), watcher)
+        drive(missing, ledger, run.settings_for(args, "cpu"), watcher)
     records = [stored.record for stored in ledger.load([one.id for one, _ in work])[0]]
     found = defaultdict(list)
     for record in records:

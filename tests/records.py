@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from bench import registry
 from bench.digest import digest, file_digest
-from bench.ledger import Ledger, Stored
-from bench.plan import plan
-from bench.record import (
+from bench.run.identity import Backend, Checkpoint, Run
+from bench.run.plan import plan
+from bench.spec import Budget, Contract, DataRef, Scale
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import (
     COMPLETIONS,
     CURVE,
     LOG,
     SCORES,
-    Backend,
     Data,
     Estimate,
     Failure,
@@ -37,8 +38,6 @@ from bench.record import (
     Spent,
     Written,
 )
-from bench.run import Checkpoint, Run
-from bench.spec import Budget, Contract, DataRef, Scale
 
 VERSIONS = {
     "bench": "0.1.0",

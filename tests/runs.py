@@ -6,13 +6,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench import plan as planning
 from bench import provenance, registry
 from bench.data import prepare
-from bench.encode import Encoded, encode_all, encode_prompt
 from bench.launch import preflight
-from bench.run import Run
+from bench.run import plan as planning
+from bench.run.encode import encode_all, encode_prompt
+from bench.run.identity import Run
 from bench.spec import Budget, Contract, Decoding, Example
+from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from records import make_record
 
 from bench.cli import run_verb
-from bench.launch import environment, solver
-from bench.launch.bisect import LOOKS, Side, Trial, first_changed, first_failing, search
-from bench.launch.environment import Environment
-from bench.ledger import Ledger
-from bench.record import Failure
+from bench.judge.bisection import LOOKS, ReleaseSide, Trial, first_changed, first_failing, search
+from bench.store.ledger import Ledger
+from bench.store.record import Failure
 from bench.verbs import bisect as verb
 from bench.verbs import request
+from bench.versions import environment, solver
+from bench.versions.environment import Environment
 
 RELEASES = [f"1.{minor}.0" for minor in range(10)]
 
@@ -75,11 +75,11 @@ def test_the_first_bad_release_is_always_between_the_two_that_are_named(
     names = [str(number) for number in range(count)]
     asked = []
 
-    def judged(name: str) -> Side:
+    def judged(name: str) -> ReleaseSide:
         asked.append(name)
         if int(name) in unknown:
-            return Side.UNKNOWN
-        return Side.BAD if int(name) >= change else Side.GOOD
+            return ReleaseSide.UNKNOWN
+        return ReleaseSide.BAD if int(name) >= change else ReleaseSide.GOOD
 
     last, first, between = search(names, judged)
     assert int(last) < change <= int(first)
@@ -94,9 +94,9 @@ def test_few_releases_are_asked_for() -> None:
     """Halving: a thousand releases take ten questions."""
     asked = []
 
-    def judged(name: str) -> Side:
+    def judged(name: str) -> ReleaseSide:
         asked.append(name)
-        return Side.BAD if int(name) >= 700 else Side.GOOD
+        return ReleaseSide.BAD if int(name) >= 700 else ReleaseSide.GOOD
 
     assert search([str(number) for number in range(1024)], judged) == ("699", "700", ())
     assert len(asked) <= 10

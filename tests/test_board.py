@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from records import make_board, make_contract, make_failure, make_record
 
-from bench.ledger import Stored
-from bench.record import Backend, Written
-from bench.report import board as boards
-from bench.report.badges import badges
-from bench.report.board import MAIN, Board, board
+from bench.judge import board as boards
+from bench.judge.badges import badges
+from bench.judge.board import MAIN, Board, board
+from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
+from bench.store.ledger import Stored
+from bench.store.record import Written
 
 
 def only(found: Board) -> boards.Group:

@@ -14,14 +14,15 @@ from records import ALL_MODELS, VERSIONS, make_contract, make_failure, make_reco
 from bench import cli, stats
 from bench.digest import digest
 from bench.errors import Incomparable, UnknownName
-from bench.ledger import Ledger, Stored
-from bench.record import Failure, seal
-from bench.report import compare_text
-from bench.report.compare import Comparison, Row, compare, drifted, to_data, with_texts
-from bench.report.examples import Series, aligned, series
-from bench.report.judging import judge
-from bench.report.pairing import Finding, Side
+from bench.judge.compare import ComparedRow, Comparison, compare, drifted, to_data, with_texts
+from bench.judge.pairing import Finding
+from bench.judge.verdicts import judge
+from bench.render.text import comparison as compare_text
 from bench.spec import Decoding
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import Failure, seal
+from bench.store.scores import Series, aligned, series
+from bench.store.sides import Side
 
 GOLDEN = Path(__file__).parent / "golden"
 NEW = {"trl": "1.15.0", "transformers": "5.17.1"}
@@ -38,7 +39,7 @@ def sides(
     return Side("before", tuple(a), failures_a), Side("after", tuple(b), failures_b)
 
 
-def only(result: Comparison) -> Row:
+def only(result: Comparison) -> ComparedRow:
     """The row of a comparison that has one."""
     assert len(result.rows) == 1
     return result.rows[0]

@@ -16,10 +16,10 @@ from runs import mini_run
 from bench import provenance
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
-from bench.launch import environment, solver
-from bench.launch.environment import Environment, build, check_backend, solve
-from bench.launch.solver import releases
-from bench.ledger import Ledger
+from bench.store.ledger import Ledger
+from bench.versions import environment, solver
+from bench.versions.environment import Environment, build, check_backend, solve
+from bench.versions.solver import releases
 
 
 @cache

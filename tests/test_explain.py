@@ -11,9 +11,9 @@ import pytest
 from records import make_contract, make_record
 
 from bench.errors import Incomparable
-from bench.ledger import Stored
-from bench.report.explain import CORNERS, Explanation, Pieces, explain, explain_seeds
-from bench.report.explain_text import markdown, terminal, verdict
+from bench.judge.explain import CORNERS, Explanation, Pieces, explain, explain_seeds
+from bench.render.text.explanation import markdown, terminal, verdict
+from bench.store.ledger import Stored
 
 GOLDEN = Path(__file__).parent / "golden"
 NEW = {"trl": "1.15.0"}

@@ -14,19 +14,19 @@ from bench import provenance
 from bench.cli import run_verb
 from bench.digest import file_digest
 from bench.errors import UnknownName
-from bench.job import Selected, write_selection
-from bench.launch.drive import Orders, drive
-from bench.launch.redecode import Task, redecode, texts
-from bench.ledger import Ledger, Stored
-from bench.progress import Plain
-from bench.record import SCORES
-from bench.report.explain import Explanation
-from bench.run import Run
+from bench.judge.explain import Explanation
+from bench.launch.drive import Settings, drive
+from bench.launch.progress import Plain
+from bench.run.identity import Run
+from bench.run.job import write_selection
 from bench.score.identity import scorer
 from bench.score.rouge import Rouge
-from bench.score.rows import reference_texts, score_texts, summarised
+from bench.score.rows import means, reference_texts, score_texts
 from bench.spec import Example
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import SCORES, Estimate
 from bench.verbs.explain import _task, explained, paired
+from bench.versions.redecode import Task, redecode, texts
 
 PLAIN = Rouge(stemmer=False).identity
 MODELS = {"lora": "phi-1.5", "four bit": "llama-3.1-8b", "full": "bart-large-xsum"}
@@ -42,12 +42,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Stored]:
     wanted["both"] = mini_run("phi-1.5", new_tokens=48, learning_rate=5e-4)
     selection = course(limit=80)
     file = out / "selection.json"
-    examples = selection.train, selection.eval, selection.followed
-    write_selection(file, Selected(*examples, {"course-qa": selection.counts}, selection.counts))
+    write_selection(file, selection)
     ledger = Ledger(out)
-    orders = Orders(2, 1, "bench run", provenance.Tree(None, False))
+    settings = Settings(2, 1, "bench run", provenance.Tree(None, False))
     work = [(run, folder, file) for run, folder in wanted.values()]
-    assert drive(work, ledger, orders, Plain(len(work))) == []
+    assert drive(work, ledger, settings, Plain(len(work))) == []
     found = {one.record.id: one for one in ledger.load()[0]}
     named = {name: found[run.id] for name, (run, _) in wanted.items()}
     named["unstemmed"] = as_scored_by(PLAIN, named["lora"], out)
@@ -69,7 +68,13 @@ def as_scored_by(identity: str, stored: Stored, out: Path) -> Stored:
     shutil.copytree(stored.folder, folder, dirs_exist_ok=True)
     (folder / SCORES).write_text(json.dumps({**stored.scores, "rows": table}), encoding="utf-8")
     files = {**stored.record.files, SCORES: file_digest(folder / SCORES)}
-    update = {"id": run.id, "run": run, "scores": summarised(table), "files": files}
+    scores = {
+        row: {
+            kind: Estimate(mean=value.mean, low=value.low, high=value.high) for kind, value in values.items()
+        }
+        for row, values in means(table).items()
+    }
+    update = {"id": run.id, "run": run, "scores": scores, "files": files}
     record = stored.record.model_copy(update=update)
     return Stored(record, ledger.publish(record, folder))
 

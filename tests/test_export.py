@@ -15,12 +15,12 @@ from huggingface_hub import ModelCard
 from records import make_board, make_failure, make_record
 
 from bench.cli import main
-from bench.ledger import Stored
-from bench.report import one_run
-from bench.report.board import MAIN, Board, board
-from bench.report.card import model_card
-from bench.report.chart import svg, write_png
-from bench.report.export import as_data, rows, write_csv, write_parquet
+from bench.judge.board import MAIN, Board, board
+from bench.render.card import model_card
+from bench.render.chart import svg, write_png
+from bench.render.export import as_data, rows, write_csv, write_parquet
+from bench.render.text import run as one_run
+from bench.store.ledger import Stored
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import pytest
 import torch
 from runs import course, encoded, mini_run, prompts, trained
 
-from bench.encode import Encoded
 from bench.errors import BudgetMismatch, NotFinite
-from bench.generate import complete
+from bench.run.generate import complete
+from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
 
@@ -229,7 +229,7 @@ def test_unsloth_trains_and_scores_on_the_cpu(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    from bench.ledger import Ledger
+    from bench.store.ledger import Ledger
 
     (stored,), _ = Ledger(tmp_path).load()
     assert stored.record.backend.name == "unsloth"

@@ -14,10 +14,12 @@ from records import make_contract, make_failure, make_record
 
 from bench import cli
 from bench.errors import RequestError
-from bench.record import Failure
-from bench.report.compare import compare
-from bench.report.gate import junit, problems
-from bench.report.pairing import Side, since
+from bench.judge.compare import compare
+from bench.judge.gate import problems
+from bench.judge.pairing import since
+from bench.render.junit import junit
+from bench.store.record import Failure
+from bench.store.sides import Side
 from bench.verbs import compare as compare_verb
 
 OLD = "2026-11-10T10:00:00Z"

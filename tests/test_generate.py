@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from runs import FAMILIES, course, mini_run, prompts
 
-from bench.generate import complete
+from bench.run.generate import complete
 from bench.train.load import Loaded, load
 
 

@@ -10,9 +10,9 @@ from records import make_contract, make_record
 
 from bench import cli
 from bench.errors import UnknownName
-from bench.ledger import Ledger, Stored
-from bench.report import history_text
-from bench.report.history import HistoryData, change_points, history
+from bench.judge.history import History, change_points, history
+from bench.render.text import history as history_text
+from bench.store.ledger import Ledger, Stored
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = ("1.10.0", "1.11.0", "1.12.0", "1.13.0", "1.14.0", "1.14.2", "1.15.0", "1.15.1")
@@ -136,7 +136,7 @@ def test_a_sparkline_spans_the_lowest_to_the_highest(values: list[float], bars: 
     assert history_text.sparkline(values) == bars
 
 
-def golden_history(out: Path) -> HistoryData:
+def golden_history(out: Path) -> History:
     """A line with a step and one too short for any."""
     other = make_record(out, "gpt2", contract=make_contract(steps=30))
     return history([*course(out), other], "gpt2", messages=["reports/runs/x/record.json: edited"])

@@ -14,10 +14,10 @@ import pytest
 from markdown_it import MarkdownIt
 from records import make_board, make_contract, make_failure, make_record
 
-from bench.ledger import Ledger, Stored
-from bench.report import words
-from bench.report.board import Board, board
-from bench.report.leaderboard import markdown, readme_block, terminal
+from bench.judge.board import Board, board
+from bench.render import words
+from bench.render.text.leaderboard import markdown, readme_block, terminal
+from bench.store.ledger import Ledger, Stored
 
 GOLDEN = Path(__file__).parent / "golden"
 README = Path(__file__).parent.parent / "README.md"
@@ -135,7 +135,7 @@ def test_differences_carry_their_sign() -> None:
 def test_the_board_path_loads_nothing_heavy() -> None:
     """Reprinting a board must not pay for pandas, torch or a browser's page."""
     code = (
-        "import sys; import bench.verbs.report, bench.report.leaderboard; "
+        "import sys; import bench.verbs.report, bench.render.text.leaderboard; "
         "heavy = ('torch', 'pandas', 'transformers', 'jinja2', 'scipy'); "
         "print([name for name in heavy if name in sys.modules])"
     )

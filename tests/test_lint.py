@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from records import make_board, make_record
 
-from bench.ledger import Stored
-from bench.record import Written
-from bench.report.lint import Warning, lint
+from bench.judge.lint import Warning, lint
+from bench.store.ledger import Stored
+from bench.store.record import Written
 
 
 def said(stored: list[Stored], code: str) -> list[Warning]:

@@ -11,13 +11,13 @@ from records import make_contract, make_failure, make_record
 
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
-from bench.launch import environment
-from bench.launch.environment import Environment
-from bench.ledger import Ledger
-from bench.report.pairing import Side
-from bench.run import Run
+from bench.run.identity import Run
+from bench.store.ledger import Ledger
+from bench.store.sides import Side
 from bench.verbs import matrix, request
 from bench.verbs.matrix import Column, combinations, compared, markdown
+from bench.versions import environment
+from bench.versions.environment import Environment
 
 SEEDS = (0, 1, 2)
 MODELS = ("gpt2", "phi-1.5", "llama-2-7b")

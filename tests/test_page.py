@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 from records import ALL_MODELS, make_board, make_failure, make_record
 
-from bench.ledger import Stored
-from bench.report.board import MAIN, board
-from bench.report.compare import compare, with_texts
-from bench.report.history import history
-from bench.report.page import comparison_page, page
-from bench.report.page.answers import LONGEST, embedded
-from bench.report.page.plots import front
-from bench.report.pairing import Side
+from bench.judge.board import MAIN, board
+from bench.judge.compare import compare, with_texts
+from bench.judge.history import history
+from bench.render.page import comparison_page, page
+from bench.render.page.answers import LONGEST, embedded
+from bench.render.page.plots import front
+from bench.store.ledger import Stored
+from bench.store.sides import Side
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402

@@ -8,7 +8,9 @@ from time import process_time
 
 import pytest
 
-from bench.score.reference_rows import NearestAnswer, copy_question
+from bench.score.reference_rows import NearestAnswer
+from bench.score.rows import reference_texts
+from bench.spec import Example
 
 LESSONS = [
     ("What is a decision tree?", "A tree of tests."),
@@ -20,7 +22,8 @@ LESSONS = [
 
 def test_copying_returns_the_question_as_it_stands() -> None:
     """Nothing is stripped or changed: the scorer alone decides what counts."""
-    assert copy_question("  What is\nAI? ") == "  What is\nAI? "
+    example = Example(id="1", question="  What is\nAI? ", answers=("It.",), group="g")
+    assert reference_texts([example], [example])["copy"] == ["  What is\nAI? "]
 
 
 @pytest.mark.parametrize(("question", "answer"), LESSONS)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.cli import run_verb
-from bench.ledger import Ledger
+from bench.store.ledger import Ledger
 
 SMALL = ["--budget", "smoke", "--eval-limit", "20", "--max-new-tokens", "12"]
 TIMINGS = {"seconds", "peak_memory", "started", "finished", "command", "commit", "dirty", "artifacts"}

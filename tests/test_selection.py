@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from records import make_contract, make_failure, make_record
 
-from bench import record as records_module
 from bench.digest import digest
 from bench.errors import Incomparable, RequestError, UnknownName
-from bench.ledger import Ledger, Stored
-from bench.selection import baselines, current, load_baseline, save_baseline, select, select_both
+from bench.store import record as records_module
+from bench.store.baselines import baselines, load_baseline, save_baseline
+from bench.store.ledger import Ledger, Stored
+from bench.store.names import current, select, select_both
 
 
 def ids(side: object) -> set[str]:

@@ -15,14 +15,16 @@ import pytest
 from conftest import REPORT
 from runs import course, mini_run, prompts
 
-from bench import generate, stats
+from bench import stats
 from bench.data.prepare import training_order
-from bench.encode import IGNORED, Encoded, encode_all
 from bench.errors import BudgetMismatch, LossMisplaced
-from bench.run import Run
+from bench.run import generate
+from bench.run.encode import encode_all
+from bench.run.identity import Run
 from bench.score.rouge import Rouge
 from bench.spec import Example
 from bench.train import fit as fitting
+from bench.train.encoded import IGNORED, Encoded
 from bench.train.fit import fit
 from bench.train.load import Loaded, load
 

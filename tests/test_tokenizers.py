@@ -16,13 +16,13 @@ from transformers import AutoTokenizer
 
 from bench import registry
 from bench.data import prepare, sources
-from bench.encode import IGNORED, encode_all, encode_prompt
-from bench.generate import complete
-from bench.plan import plan
 from bench.prompt import render
-from bench.record import Backend
-from bench.run import Checkpoint, Run
+from bench.run.encode import encode_all, encode_prompt
+from bench.run.generate import complete
+from bench.run.identity import Backend, Checkpoint, Run
+from bench.run.plan import plan
 from bench.spec import Budget, Contract, Decoding, Example
+from bench.train.encoded import IGNORED
 from bench.train.fit import fit
 from bench.train.load import Loaded
 

@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from bench.cache import cache_root
 from bench.data import shape, sources
 from bench.digest import digest
 from bench.errors import DataError
@@ -62,18 +63,14 @@ class Selection:
     #: Validation examples of the data set that is scored, for the loss while training; may be empty.
     followed: tuple[Example, ...]
     counts: dict[str, int]
+    #: Data set -> reason -> rows, of the data sets that this is taken from.
+    prepared: dict[str, dict[str, int]]
 
 
 def reference(spec: DatasetSpec) -> DataRef:
     """Name and digest of a data set, without reading its rows."""
     described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
     return DataRef(name=spec.name, digest=digest([VERSION, described, sources.identity(spec)]))
-
-
-def cache_root() -> Path:
-    """Where prepared data is kept: `BENCH_CACHE`, else the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("BENCH_CACHE") or Path(base) / "bench")
 
 
 def prepare(spec: DatasetSpec) -> Prepared:
@@ -117,7 +114,9 @@ def select(
     counts = {"train": len(kept), part: len(chosen), **dropped}
     if part != "validation":
         counts["validation, to follow the loss"] = len(followed)
-    return Selection(tuple(kept), chosen, followed, {name: count for name, count in counts.items() if count})
+    prepared = {part.ref.name: part.counts for part in (train, evaluation)}
+    held = {name: count for name, count in counts.items() if count}
+    return Selection(tuple(kept), chosen, followed, held, prepared)
 
 
 def training_order(examples: Sequence[Example], budget: Budget, seed: int) -> list[Example]:

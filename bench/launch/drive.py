@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench import provenance
-from bench.job import PENDING, Job
 from bench.launch.process import Pool
-from bench.ledger import Ledger
-from bench.record import Failure, Record
-from bench.run import Run
+from bench.render.card import model_card
+from bench.run.identity import Run
+from bench.run.job import PENDING, Job
+from bench.store.ledger import Ledger
+from bench.store.record import CARD, Failure, Record, weights_folder
 
 POLL = 0.25
 
@@ -41,7 +42,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Orders:
+class Settings:
     """How runs are carried out; none of this is part of a run's identity."""
 
     jobs: int
@@ -68,7 +69,7 @@ class _Active:
 def drive(
     work: Sequence[tuple[Run, Path | None, Path]],
     ledger: Ledger,
-    orders: Orders,
+    settings: Settings,
     watcher: Watcher,
     pool: Pool | None = None,
 ) -> list[Failure]:
@@ -77,13 +78,13 @@ def drive(
     active: dict[str, _Active] = {}
     failures: list[Failure] = []
     own = pool is None
-    pool = pool or Pool(orders.threads)
+    pool = pool or Pool(settings.threads)
     try:
         while waiting or active:
-            while waiting and len(active) < orders.jobs:
+            while waiting and len(active) < settings.jobs:
                 run, folder, selection = waiting.pop(0)
-                slot = min(set(range(orders.jobs)) - {a.slot for a in active.values()})
-                active[run.id] = _begin(run, folder, selection, slot, ledger, orders, pool)
+                slot = min(set(range(settings.jobs)) - {a.slot for a in active.values()})
+                active[run.id] = _begin(run, folder, selection, slot, ledger, settings, pool)
                 watcher.began(run)
             for event in pool.events(POLL):
                 found = active.get(event["id"])
@@ -91,7 +92,7 @@ def drive(
                     continue
                 if event["event"] == "exit":
                     del active[event["id"]]
-                    failure = _end(found, event["status"], ledger, orders, watcher)
+                    failure = _end(found, event["status"], ledger, settings, watcher)
                     failures += [failure] if failure else []
                 elif event["event"] == "done":
                     found.done = True
@@ -109,7 +110,7 @@ def drive(
 
 
 def _begin(
-    run: Run, folder: Path | None, selection: Path, slot: int, ledger: Ledger, orders: Orders, pool: Pool
+    run: Run, folder: Path | None, selection: Path, slot: int, ledger: Ledger, settings: Settings, pool: Pool
 ) -> _Active:
     workspace = ledger.workspace(run.id)
     job = Job(
@@ -117,25 +118,27 @@ def _begin(
         checkpoint_folder=str(folder) if folder else None,
         selection=str(selection.resolve()),
         workspace=str(workspace.resolve()),
-        threads=orders.threads,
-        command=orders.command,
-        commit=orders.tree.commit,
-        dirty=orders.tree.dirty,
-        checkpoint_every=orders.checkpoint_every,
-        trackers=orders.trackers,
+        threads=settings.threads,
+        command=settings.command,
+        commit=settings.tree.commit,
+        dirty=settings.tree.dirty,
+        checkpoint_every=settings.checkpoint_every,
+        trackers=settings.trackers,
     )
-    environment = {"CUDA_VISIBLE_DEVICES": str(slot % orders.gpus)} if orders.gpus > 1 else {}
+    environment = {"CUDA_VISIBLE_DEVICES": str(slot % settings.gpus)} if settings.gpus > 1 else {}
     pool.submit(job, environment)
-    deadline = time.monotonic() + orders.time_limit if orders.time_limit else None
+    deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
     return _Active(run, workspace, slot, deadline)
 
 
-def _end(ended: _Active, status: int, ledger: Ledger, orders: Orders, watcher: Watcher) -> Failure | None:
+def _end(ended: _Active, status: int, ledger: Ledger, settings: Settings, watcher: Watcher) -> Failure | None:
     if status == 0 and ended.done:
         record = Record.model_validate_json((ended.workspace / PENDING).read_bytes())
         for leftover in (PENDING, ".lock"):
             (ended.workspace / leftover).unlink(missing_ok=True)
         shutil.rmtree(ended.workspace / "checkpoints", ignore_errors=True)
+        weights = ended.workspace / weights_folder(adapter=ended.run.recipe.method != "full")
+        (weights / CARD).write_text(model_card(record), encoding="utf-8")
         ledger.publish(record, ended.workspace)
         watcher.ended(ended.run, record, None)
         return None
@@ -143,7 +146,7 @@ def _end(ended: _Active, status: int, ledger: Ledger, orders: Orders, watcher: W
         id=ended.run.id,
         run=ended.run,
         stage=ended.failure.get("stage", "start"),
-        reason=_reason(ended, status, orders),
+        reason=_reason(ended, status, settings),
         traceback=ended.failure.get("traceback", ""),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=ended.run.versions,
@@ -153,9 +156,9 @@ def _end(ended: _Active, status: int, ledger: Ledger, orders: Orders, watcher: W
     return failure
 
 
-def _reason(ended: _Active, status: int, orders: Orders) -> str:
+def _reason(ended: _Active, status: int, settings: Settings) -> str:
     if ended.timed_out:
-        return f"reached its time limit of {orders.time_limit:g} s"
+        return f"reached its time limit of {settings.time_limit:g} s"
     if "reason" in ended.failure:
         return str(ended.failure["reason"])
     if status == -signal.SIGKILL:

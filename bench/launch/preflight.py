@@ -12,8 +12,8 @@ from pathlib import Path
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
 from bench.registry import TWINS
-from bench.run import Checkpoint, Device
-from bench.spec import ModelSpec, Scale
+from bench.run.identity import Checkpoint
+from bench.spec import Device, ModelSpec, Scale
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000

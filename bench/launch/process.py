@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from bench.job import Job
+from bench.run.job import Job
 
 
 class Pool:

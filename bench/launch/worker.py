@@ -39,8 +39,8 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
             raise RuntimeError("another process is working on this run; wait for it or stop it") from None
         if message["job"]["run"]["backend"] == "unsloth":
             import unsloth  # noqa: F401  (before the libraries that it patches)
-        from bench.attempt import execute
-        from bench.job import Job
+        from bench.run.attempt import execute
+        from bench.run.job import Job
 
         execute(Job.model_validate_json(json.dumps(message["job"])), emit)
         emit({"event": "done"})

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.launch import worker
 
-PRELOADED = ("bench.attempt", "nltk.stem.porter", "trl.trainer.sft_trainer", "peft", "bench.data.prepare")
+PRELOADED = ("bench.run.attempt", "nltk.stem.porter", "trl.trainer.sft_trainer", "peft", "bench.data.prepare")
 POLL = 0.1
 
 

@@ -22,11 +22,6 @@ from bench.score.rouge import Tokens
 _TIE = 1e-12
 
 
-def copy_question(example_question: str) -> str:
-    """The answer of the row that copies the question: the question itself, as it stands."""
-    return example_question
-
-
 class NearestAnswer:
     """Answers with the answer of the most similar training question.
 

@@ -1,17 +1,16 @@
 """The rows of a run's score table: tuned, base, and the two that need no training.
 
-Scores are kept per example, because a mean cannot be compared in pairs, split by unit or
-explained.
+Scores are kept per example, because a mean cannot be compared in pairs, split by group or explained.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from bench import stats
-from bench.record import Estimate
-from bench.score.reference_rows import NearestAnswer, copy_question
+from bench.score.metrics import load_metric, score_corpus
+from bench.score.reference_rows import NearestAnswer
 from bench.score.rouge import Rouge
 from bench.spec import Example
 
@@ -20,11 +19,46 @@ Table = dict[str, dict[str, dict[str, list[float]]]]
 DECIMALS = 6
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Every score of one run."""
+
+    table: Table
+    #: Row -> metric -> mean F with its 95% interval.
+    means: dict[str, dict[str, stats.Interval]]
+    #: Metric -> paired difference of tuned over base in F, with its 95% interval.
+    gain: dict[str, stats.Interval]
+    #: Row -> name -> value over the whole corpus, of further `evaluate` metrics.
+    further: dict[str, dict[str, float]]
+
+
+def score_run(
+    rouge: Rouge,
+    examples: Sequence[Example],
+    pool: Sequence[Example],
+    answers: dict[str, list[str]],
+    metrics: Sequence[str] = (),
+) -> Scores:
+    """Score a run's answers ("tuned" and "base") and the reference rows on the same examples.
+
+    `pool` holds the training examples, among which the nearest answer is looked up; `metrics` names
+    further `evaluate` metrics.
+    """
+    texts = {**answers, **reference_texts(examples, pool)}
+    table = score_texts(rouge, examples, texts)
+    groups = [example.group for example in examples]
+    gain = {
+        kind: stats.paired_interval(table["base"][kind]["f"], columns["f"], groups)
+        for kind, columns in table["tuned"].items()
+    }
+    return Scores(table, means(table), gain, _further(metrics, texts, examples))
+
+
 def reference_texts(examples: Sequence[Example], train: Sequence[Example]) -> dict[str, list[str]]:
     """What the rows answer that need no model."""
     nearest = NearestAnswer((example.question, example.answers[0]) for example in train)
     return {
-        "copy": [copy_question(example.question) for example in examples],
+        "copy": [example.question for example in examples],
         "nearest": [nearest.answer(example.question) for example in examples],
     }
 
@@ -43,21 +77,21 @@ def score_texts(rouge: Rouge, examples: Sequence[Example], texts: dict[str, list
     return table
 
 
-def summarised(table: Table) -> dict[str, dict[str, Estimate]]:
+def means(table: Table) -> dict[str, dict[str, stats.Interval]]:
     """Row -> metric -> mean F with its 95% interval."""
     return {
-        row: {kind: _estimate(stats.mean_interval(columns["f"])) for kind, columns in kinds.items()}
+        row: {kind: stats.mean_interval(columns["f"]) for kind, columns in kinds.items()}
         for row, kinds in table.items()
     }
 
 
-def gains(table: Table, groups: Sequence[str]) -> dict[str, Estimate]:
-    """Metric -> paired difference of tuned over base in F, with its 95% interval."""
-    return {
-        kind: _estimate(stats.paired_interval(table["base"][kind]["f"], columns["f"], groups))
-        for kind, columns in table["tuned"].items()
-    }
-
-
-def _estimate(interval: Any) -> Estimate:
-    return Estimate(mean=interval.mean, low=interval.low, high=interval.high)
+def _further(
+    names: Sequence[str], texts: dict[str, list[str]], examples: Sequence[Example]
+) -> dict[str, dict[str, float]]:
+    references = [example.answers[0] for example in examples]
+    values: dict[str, dict[str, float]] = {}
+    for name in names:
+        metric = load_metric(name)
+        for row, answers in texts.items():
+            values.setdefault(row, {}).update(score_corpus(metric, answers, references))
+    return values

@@ -5,8 +5,8 @@ a whole table, `ranks` orders a board.  scipy is imported on first use, so `impo
 """
 
 from bench.stats.paired import (
-    Comparison,
     Noise,
+    PairedDifference,
     compare,
     detection_rate,
     mean_interval,
@@ -20,7 +20,7 @@ from bench.stats.ranks import rank_ranges
 from bench.stats.together import PooledShift, SignTest, Verdict, holm, pooled_shift, sign_test, verdict
 
 __all__ = [
-    "Comparison",
+    "PairedDifference",
     "Interval",
     "Noise",
     "PooledShift",

@@ -41,7 +41,7 @@ class Noise:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedDifference:
     """Two runs, or two sets of seeds, on the same examples: mean(b) - mean(a) and all that follows from
     it."""
 
@@ -104,7 +104,7 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     noise: Noise | None = None,
-) -> Comparison:
+) -> PairedDifference:
     """mean(b) - mean(a) on the same examples, with interval, p and power from one resampling.
 
     `a` and `b` have shape (n,) or (seeds, n).  Equally many seeds are paired in order; otherwise each
@@ -126,7 +126,7 @@ def compare(
         part = own_seed_part(by_group(first, groups)) + own_seed_part(by_group(second, groups))
     change: Floats = second.mean(axis=0) - first.mean(axis=0)
     result = pivot(by_group(change[None, :], groups)[0], part, draws, seed)
-    return Comparison(result.interval(level), result.p(), result)
+    return PairedDifference(result.interval(level), result.p(), result)
 
 
 def paired_interval(
@@ -167,7 +167,7 @@ def smallest_detectable(
     groups: ArrayLike | None = None,
     noise: Noise | None = None,
 ) -> float:
-    """The smallest drop that this comparison could have found; see `Comparison.smallest_detectable`."""
+    """The smallest drop that this comparison could have found; see `PairedDifference.smallest_detectable`."""
     return compare(a, b, groups, noise=noise).smallest_detectable(power, alpha, threshold)
 
 
@@ -180,7 +180,7 @@ def detection_rate(
     groups: ArrayLike | None = None,
     noise: Noise | None = None,
 ) -> float:
-    """How probably this comparison finds a true drop of `drop`; see `Comparison.detection_rate`."""
+    """How probably this comparison finds a true drop of `drop`; see `PairedDifference.detection_rate`."""
     return compare(a, b, groups, noise=noise).detection_rate(drop, alpha, threshold)
 
 

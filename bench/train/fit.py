@@ -17,9 +17,9 @@ import torch
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from bench.encode import IGNORED, Encoded
 from bench.errors import BudgetMismatch, LossMisplaced, NotFinite
-from bench.run import Run
+from bench.run.identity import Run
+from bench.train.encoded import IGNORED, Encoded
 from bench.train.load import Loaded, precision
 from bench.train.meter import Meter, metered
 from datasets import Dataset

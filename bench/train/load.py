@@ -21,8 +21,7 @@ from transformers import (
 )
 
 from bench.errors import Unreachable, UnsafeRequest
-from bench.record import Backend
-from bench.run import Run
+from bench.run.identity import Backend, Run
 
 
 @dataclass

@@ -24,8 +24,8 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
-from bench.encode import IGNORED
 from bench.errors import NotFinite
+from bench.train.encoded import IGNORED
 
 STATE = "meter.json"
 #: How often the validation loss is taken, beside once before training.

@@ -20,7 +20,7 @@ TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckedFile:
     """One thing that is not as the card says."""
 
     family: str
@@ -32,47 +32,47 @@ class Finding:
         return f"{self.family}/{self.where}: {self.what}"
 
 
-def verify(root: Path, data: Path | None = None) -> list[Finding]:
+def verify(root: Path, data: Path | None = None) -> list[CheckedFile]:
     """Everything that is wrong with the twins under `root`; an empty list where all is well.
 
     `data` is a local copy of databricks-dolly-15k; without it no loss is compared. A folder whose
     files fail their digests is not loaded. Raises `DataError` where `data` cannot be read.
     """
     texts = corpus.load(data) if data is not None else None
-    findings: list[Finding] = []
+    findings: list[CheckedFile] = []
     for family in architectures.FAMILIES:
         found = list(_files(family, root / family))
         findings += found or _model(family, root / family, texts)
     return findings
 
 
-def _files(family: str, folder: Path) -> Iterator[Finding]:
+def _files(family: str, folder: Path) -> Iterator[CheckedFile]:
     try:
         facts = card.read(folder)
         expected = dict(facts["sha256"])
     except FileNotFoundError:
-        yield Finding(family, "card.json", "is missing")
+        yield CheckedFile(family, "card.json", "is missing")
         return
     except (ValueError, KeyError, TypeError):
-        yield Finding(family, "card.json", "cannot be read as a twin's card")
+        yield CheckedFile(family, "card.json", "cannot be read as a twin's card")
         return
     if facts.get("final") is not True:
-        yield Finding(family, "card.json", "says that pretraining was not finished")
+        yield CheckedFile(family, "card.json", "says that pretraining was not finished")
     present = {file.name for file in folder.iterdir()} - {"card.json"}
     for name in sorted(present - expected.keys()):
-        yield Finding(family, name, "is not named in card.json")
+        yield CheckedFile(family, name, "is not named in card.json")
     for name, digest in expected.items():
         if name not in present:
-            yield Finding(family, name, "is missing")
+            yield CheckedFile(family, name, "is missing")
         elif file_digest(folder / name) != digest:
-            yield Finding(family, name, "differs from its digest in card.json")
+            yield CheckedFile(family, name, "differs from its digest in card.json")
 
 
-def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[Finding]:
+def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[CheckedFile]:
     try:
         model, tokenizer = build.load(folder), build.tokenizer_of(folder)
     except Exception as error:  # whatever transformers raises is the finding
-        return [Finding(family, "model", f"does not load: {type(error).__name__}: {error}")]
+        return [CheckedFile(family, "model", f"does not load: {type(error).__name__}: {error}")]
     if texts is None:
         return []
     facts = card.read(folder)
@@ -81,4 +81,4 @@ def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[Findi
     found = loss.validation(model, documents)["all"]
     if abs(found - told) <= TOLERANCE:
         return []
-    return [Finding(family, "model", f"validation loss {found:.4f}, its card says {told:.4f}")]
+    return [CheckedFile(family, "model", f"validation loss {found:.4f}, its card says {told:.4f}")]

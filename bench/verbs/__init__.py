@@ -1,6 +1,6 @@
 """The verbs of the command line, one a module: `configure(parser)` and `execute(args)`.
 
-A verb returns an `Outcome`; it neither prints nor exits (`cli.py` does). Verbs are imported
+A verb returns an `Output`; it neither prints nor exits (`cli.py` does). Verbs are imported
 only when used, so that `bench --help` stays fast.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Output:
     """What a verb has to say: text for a reader, data for `--json`, and the exit code."""
 
     text: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.ledger import Ledger
-from bench.selection import CURRENT, KINDS, baselines, save_baseline, select
-from bench.verbs import Outcome
+from bench.store.baselines import baselines, save_baseline
+from bench.store.ledger import Ledger
+from bench.store.names import CURRENT, KINDS, select
+from bench.verbs import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Save the baseline. Raises `RequestError`, `UnknownName`, `Incomparable`."""
     ledger = Ledger(args.out)
     replaced = args.name in baselines(ledger)
@@ -30,4 +31,4 @@ def execute(args: argparse.Namespace) -> Outcome:
     file, runs = save_baseline(args.name, side, ledger)
     text = f"baseline '{args.name}'{' replaced' if replaced else ''}: {len(runs)} runs in {file}"
     text += "".join(f"\nleft out: {message}" for message in side.messages)
-    return Outcome(text, {"baseline": args.name, "file": str(file), "runs": runs, "left_out": side.messages})
+    return Output(text, {"baseline": args.name, "file": str(file), "runs": runs, "left_out": side.messages})

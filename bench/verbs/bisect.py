@@ -17,17 +17,17 @@ from packaging.utils import canonicalize_name
 
 from bench import registry
 from bench.errors import EnvironmentUnsolvable, RequestError, UnknownName
-from bench.launch import environment, solver
-from bench.launch.bisect import Found, Side, Step, Trial, first_changed, first_failing
-from bench.launch.environment import Environment
-from bench.ledger import Ledger, Stored
-from bench.record import Failure
-from bench.report import words
-from bench.report.examples import METRIC, Floats, aligned, series
-from bench.report.judging import THRESHOLD
+from bench.judge.bisection import Bisection, Probe, ReleaseSide, Trial, first_changed, first_failing
+from bench.judge.verdicts import THRESHOLD
+from bench.render import words
 from bench.score.rouge import Rouge
-from bench.verbs import Outcome, request, run
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import Failure
+from bench.store.scores import METRIC, Floats, aligned, series
+from bench.verbs import Output, request, run
 from bench.verbs.compare import write
+from bench.versions import environment, solver
+from bench.versions.environment import Environment
 
 #: What `--fails` runs where nothing else is asked for.
 SMALLEST = {"budget": "smoke", "eval_limit": 20, "max_new_tokens": 16}
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(models=None, budget=None, eval_limit=None, max_new_tokens=None, seeds=None)
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Search, write the report beside the records and print it."""
     if args.metric not in Rouge.KINDS:
         raise UnknownName("metric", args.metric, Rouge.KINDS)
@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         ],
         "written": str(file),
     }
-    return Outcome(f"{text}\nwritten: {file}", data, 0 if found.first else 2)
+    return Output(f"{text}\nwritten: {file}", data, 0 if found.first else 2)
 
 
 def vars_of(interval: object) -> dict[str, float]:
@@ -93,7 +93,7 @@ def vars_of(interval: object) -> dict[str, float]:
     return {end: float(getattr(interval, end)) for end in ("mean", "low", "high")}
 
 
-def markdown(args: argparse.Namespace, releases: Sequence[str], found: Found, attempts: _Attempts) -> str:
+def markdown(args: argparse.Namespace, releases: Sequence[str], found: Bisection, attempts: _Attempts) -> str:
     """The report: the answer, what was run, every release that was tried, and both sides."""
     plan = attempts.requests[found.steps[0].release].runs[0]
     models = f"{found.model}, " if found.model else f"{', '.join(_names(args))}, "
@@ -117,7 +117,7 @@ def markdown(args: argparse.Namespace, releases: Sequence[str], found: Found, at
     return "\n".join(lines) + "\n"
 
 
-def _headline(args: argparse.Namespace, found: Found) -> str:
+def _headline(args: argparse.Namespace, found: Bisection) -> str:
     if found.first is None:
         return "nothing found"
     verb = "broke the runs" if found.effect is None else f"changed {args.metric}"
@@ -126,7 +126,7 @@ def _headline(args: argparse.Namespace, found: Found) -> str:
     )
 
 
-def _answer(args: argparse.Namespace, found: Found) -> str:
+def _answer(args: argparse.Namespace, found: Bisection) -> str:
     if found.first is None:
         return f"There is nothing to find: {found.reason}."
     which = f"**{args.package} {found.first}**"
@@ -142,7 +142,7 @@ def _answer(args: argparse.Namespace, found: Found) -> str:
     return f"{which} is the first release that changed {args.metric}{effect}."
 
 
-def _row(step: Step | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
+def _row(step: Probe | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
     if step is None:
         return f"| {release} | not tried |  |  |  |  |  |"
     value = "" if step.value is None else words.score(step.value)
@@ -154,7 +154,7 @@ def _row(step: Step | None, release: str, args: argparse.Namespace, attempts: _A
         f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != canonicalize_name(args.package)
     )
     why = step.reason.replace("|", "\\|")
-    finding = "dies" if step.side is Side.BAD and step.value is None else step.side.value
+    finding = "dies" if step.side is ReleaseSide.BAD and step.value is None else step.side.value
     return f"| {release} | {finding} | {step.seeds or ''} | {value} | {difference} | {why} | {beside} |"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from bench import registry
 from bench.data import prepare, sources
 from bench.errors import BenchError, SpecError
-from bench.ledger import Ledger
-from bench.report.lint import lint
-from bench.verbs import Outcome
+from bench.judge.lint import lint
+from bench.store.ledger import Ledger
+from bench.verbs import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Read everything that can be read here; exit 2 where there is a mistake."""
     mistakes = [*_specs(), *_data(args.data)]
     stored, unreadable = Ledger(args.out).load()
@@ -32,7 +32,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         f"{len(registry.spec_files('models'))} model specs, {len(registry.spec_files('datasets'))} dataset "
         f"specs, {len(stored)} records: {len(mistakes)} mistakes, {len(warnings)} warnings"
     )
-    return Outcome(
+    return Output(
         "\n".join(lines), {"mistakes": mistakes, "warnings": warnings}, exit_code=2 if mistakes else 0
     )
 

@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 
 from bench.errors import RequestError
-from bench.ledger import Ledger, Stored
-from bench.report import compare_text
-from bench.report.compare import DRIFT, Comparison, compare, to_data, with_texts
-from bench.report.examples import METRIC
-from bench.report.gate import problems
-from bench.report.judging import THRESHOLD
-from bench.selection import KINDS, select_both
-from bench.verbs import Outcome
+from bench.judge.compare import DRIFT, Comparison, compare, to_data, with_texts
+from bench.judge.gate import problems
+from bench.judge.verdicts import THRESHOLD
+from bench.render.text import comparison as compare_text
+from bench.store.ledger import Ledger, Stored
+from bench.store.names import KINDS, select_both
+from bench.store.scores import METRIC
+from bench.verbs import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def judging_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
     a, b = select_both(args.a, args.b, Ledger(args.out))
     result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift)
@@ -64,7 +64,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         write(args.html, _page(result, [*a.records, *b.records]))
     found = problems(result)
     data = {**to_data(result), "problems": found} if args.json else None
-    return Outcome(compare_text.terminal(result), data, 1 if args.fail_on_regression and found else 0)
+    return Output(compare_text.terminal(result), data, 1 if args.fail_on_regression and found else 0)
 
 
 def metrics(text: str) -> tuple[str, ...]:
@@ -82,8 +82,8 @@ def write(file: Path, text: str) -> None:
 
 
 def _page(result: Comparison, records: list[Stored]) -> str:
-    from bench.report.history import history
-    from bench.report.page import comparison_page  # here: only a page needs its templates
+    from bench.judge.history import history
+    from bench.render.page import comparison_page  # here: only a page needs its templates
 
     unique = list({one.record.id: one for one in records}.values())
     models = dict.fromkeys(one.record.run.name for one in unique)

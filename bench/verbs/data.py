@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.data import prepare
 from bench.prompt import render
-from bench.verbs import Outcome, request
+from bench.verbs import Output, request
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Prepare the data set (or take it from the cache) and describe it."""
     spec = request.dataset(args.name, request.files(args.data))
     prepared = prepare.prepare(spec)
@@ -30,4 +30,4 @@ def execute(args: argparse.Namespace) -> Outcome:
     lines += [f"{count:>8}  {reason}" for reason, count in prepared.counts.items()]
     for example in prepared.test[: args.examples]:
         lines += ["", f"--- {example.id}", render(example, "qa") + example.answers[0]]
-    return Outcome("\n".join(lines), {"ref": prepared.ref.model_dump(), "counts": prepared.counts})
+    return Output("\n".join(lines), {"ref": prepared.ref.model_dump(), "counts": prepared.counts})

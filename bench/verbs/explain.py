@@ -18,22 +18,23 @@ from pathlib import Path
 from bench import provenance
 from bench.digest import file_digest
 from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable
-from bench.launch import environment, preflight
-from bench.launch.environment import Environment
-from bench.launch.redecode import Task, redecode
-from bench.ledger import Ledger, Stored
-from bench.report import explain_text
-from bench.report.compare import to_data
-from bench.report.evidence import same_weights
-from bench.report.examples import METRIC
-from bench.report.explain import Explanation, Pieces, explain_seeds
-from bench.report.pairing import moment
+from bench.judge.compare import to_data
+from bench.judge.evidence import same_weights
+from bench.judge.explain import Explanation, Pieces, explain_seeds
+from bench.launch import preflight
+from bench.render.text import explanation as explain_text
 from bench.score.identity import scorer
 from bench.score.rows import score_texts
-from bench.selection import KINDS, select
 from bench.spec import Example
-from bench.verbs import Outcome
+from bench.store.ledger import Ledger, Stored
+from bench.store.names import KINDS, select
+from bench.store.scores import METRIC
+from bench.store.sides import moment
+from bench.verbs import Output
 from bench.verbs.compare import write
+from bench.versions import environment
+from bench.versions.environment import Environment
+from bench.versions.redecode import Task, redecode
 
 #: Whose versions are part of a run but cannot be laid over the installed ones.
 FIXED = ("bench", "torch")
@@ -51,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Pair, score and decode anew, explain. Raises `UnknownName`, `Incomparable`."""
     ledger = Ledger(args.out)
     pairs = paired(select(args.a, ledger).records, select(args.b, ledger).records)
@@ -60,7 +61,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     found = explained(pairs, args.metric, decode=not args.records_only)
     if args.markdown:
         write(args.markdown, explain_text.markdown(found))
-    return Outcome(explain_text.terminal(found), [to_data(one) for one in found])
+    return Output(explain_text.terminal(found), [to_data(one) for one in found])
 
 
 def explained(

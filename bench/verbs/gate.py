@@ -7,14 +7,17 @@ import os
 from pathlib import Path
 
 from bench.errors import Incomparable, RequestError
-from bench.ledger import Ledger
-from bench.report import compare_text
-from bench.report.compare import Comparison, compare, to_data
-from bench.report.gate import gate_markdown, junit, problems
-from bench.report.pairing import since
-from bench.report.tables import md
-from bench.selection import current, load_baseline, select
-from bench.verbs import Outcome
+from bench.judge.compare import Comparison, compare, to_data
+from bench.judge.gate import problems
+from bench.judge.pairing import since
+from bench.render.junit import junit
+from bench.render.tables import md
+from bench.render.text import comparison as compare_text
+from bench.render.text.gate import gate_markdown
+from bench.store.baselines import load_baseline
+from bench.store.ledger import Ledger
+from bench.store.names import current, select
+from bench.verbs import Output
 from bench.verbs.compare import judging_options, metrics, write
 
 
@@ -34,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Judge and write. Raises `Incomparable` (exit 2) where nothing can be judged."""
     ledger = Ledger(args.out)
     baseline = load_baseline(args.baseline, ledger)
@@ -56,7 +59,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         if _nothing_new(result):
             answer.append("nothing was run since: every run is the baseline's own")
     text = "\n".join([compare_text.terminal(result), "", *answer])
-    return Outcome(text, {**to_data(result), "problems": found}, 1 if found else 0)
+    return Output(text, {**to_data(result), "problems": found}, 1 if found else 0)
 
 
 def _nothing_new(result: Comparison) -> bool:

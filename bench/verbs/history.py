@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from bench.ledger import Ledger
-from bench.report.compare import to_data
-from bench.report.examples import METRIC
-from bench.report.history import history
-from bench.report.history_text import markdown, terminal
-from bench.verbs import Outcome
+from bench.judge.compare import to_data
+from bench.judge.history import history
+from bench.render.text.history import markdown, terminal
+from bench.store.ledger import Ledger
+from bench.store.scores import METRIC
+from bench.verbs import Output
 from bench.verbs.compare import write
 
 
@@ -24,10 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Read, order, look for change points. Raises `UnknownName` for a model without records."""
     records, messages = Ledger(args.out).load()
     data = history(records, args.model, args.metric, messages)
     if args.markdown:
         write(args.markdown, markdown(data))
-    return Outcome(terminal(data), to_data(data))
+    return Output(terminal(data), to_data(data))

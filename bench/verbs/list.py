@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.ledger import Ledger
-from bench.verbs import Outcome
+from bench.store.ledger import Ledger
+from bench.verbs import Output
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """One line a thing."""
     found = {"models": _models, "datasets": _datasets}.get(args.what)
     rows = found() if found else _runs(args.out)
     from tabulate import tabulate
 
     text = tabulate(rows, headers="keys", disable_numparse=True) if rows else f"no {args.what}"
-    return Outcome(text, rows)
+    return Output(text, rows)
 
 
 def _models() -> list[dict[str, Any]]:

@@ -16,17 +16,18 @@ from statistics import fmean
 
 from bench import stats
 from bench.errors import EnvironmentUnsolvable, Incomparable, RequestError
-from bench.launch import environment
-from bench.launch.environment import Environment
-from bench.ledger import Ledger, Stored
-from bench.record import Failure
-from bench.report import words
-from bench.report.compare import Comparison, Row, compare, to_data
-from bench.report.examples import METRIC, aligned, series, units
-from bench.report.pairing import Finding, Side
+from bench.judge.compare import ComparedRow, Comparison, compare, to_data
+from bench.judge.pairing import Finding
+from bench.render import words
 from bench.spec import Contract
-from bench.verbs import Outcome, request, run
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import Failure
+from bench.store.scores import METRIC, aligned, series, units
+from bench.store.sides import Side
+from bench.verbs import Output, request, run
 from bench.verbs.compare import write
+from bench.versions import environment
+from bench.versions.environment import Environment
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.configure(parser)
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Carry out what is missing of every column, write the table beside the records and print it."""
     ledger = Ledger(args.out)
     # All plans are made before the first run, so that every column has the same specs and data.
@@ -77,7 +78,7 @@ def execute(args: argparse.Namespace) -> Outcome:
         "written": str(file),
     }
     died = any(column.problem or column.side.failures for column in columns)
-    return Outcome(f"{text}\nwritten: {file}", data, 1 if died else 0)
+    return Output(f"{text}\nwritten: {file}", data, 1 if died else 0)
 
 
 def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
@@ -184,7 +185,7 @@ def _cell(model: str, column: Column, notes: list[str]) -> str:
     return "<br>".join(parts) or "no record"
 
 
-def _change(row: Row) -> str:
+def _change(row: ComparedRow) -> str:
     if row.difference is None:
         return f"{row.finding}: {row.reason}" if row.reason else str(row.finding)
     if row.identical:
@@ -201,7 +202,7 @@ def _together(column: Column) -> str:
     return f"{words.change(shift.mean)} ({words.change_interval(shift)}) {word}"
 
 
-def _row(column: Column, model: str) -> Row | None:
+def _row(column: Column, model: str) -> ComparedRow | None:
     rows = column.comparison.rows if column.comparison else ()
     scored = [row for row in rows if row.model == model and row.finding is not Finding.NEWLY_FAILING]
     return scored[0] if scored else None

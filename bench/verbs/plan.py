@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from bench.launch import environment
-from bench.ledger import Ledger, Stored
-from bench.run import Run
-from bench.verbs import Outcome, request
+from bench.run.identity import Run
+from bench.store.ledger import Ledger, Stored
+from bench.verbs import Output, request
+from bench.versions import environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     request.configure(parser)
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """List the runs; nothing is prepared, loaded or written."""
     packages = environment.solve(args.packages)
     asked = request.resolve(args, packages.versions)
@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     )
     text = "\n".join([asked.contract.in_words(), "", table, "", total, *asked.notes])
     contract = asked.contract.model_dump(mode="json")
-    return Outcome(text, {"contract": contract, "runs": lines, "notes": asked.notes})
+    return Output(text, {"contract": contract, "runs": lines, "notes": asked.notes})
 
 
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.errors import RequestError
-from bench.ledger import Ledger, Stored
-from bench.report import export, leaderboard
-from bench.report.board import Board, board
-from bench.verbs import Outcome
+from bench.judge.board import Board, board
+from bench.render import export
+from bench.render.text import leaderboard
+from bench.store.ledger import Ledger, Stored
+from bench.verbs import Output
 
 NAME = "leaderboard"
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
@@ -51,7 +52,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}" for file in written]
     data = {**export.as_data(found), "unreadable": messages, "written": [str(file) for file in written]}
-    return Outcome("\n".join(lines), data)
+    return Output("\n".join(lines), data)
 
 
 def width() -> int:
@@ -93,19 +94,19 @@ def _markdown(found: Board, file: Path) -> None:
 
 
 def _html(found: Board, file: Path) -> None:
-    from bench.report.page import page
+    from bench.render.page import page
 
     file.write_text(page(found), encoding="utf-8", errors="replace")
 
 
 def _svg(found: Board, file: Path) -> None:
-    from bench.report.chart import svg
+    from bench.render.chart import svg
 
     file.write_text(svg(found), encoding="utf-8")
 
 
 def _png(found: Board, file: Path) -> None:
-    from bench.report.chart import write_png
+    from bench.render.chart import write_png
 
     write_png(found, file)
 

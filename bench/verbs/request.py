@@ -10,18 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import plan as planning
 from bench import provenance, registry
 from bench.data import prepare, sources
 from bench.errors import DataError, RequestError, UnknownName
-from bench.job import Selected, write_selection
 from bench.launch import preflight
-from bench.ledger import Ledger
 from bench.prompt import TEMPLATES
-from bench.run import Device, Run
+from bench.run import plan as planning
+from bench.run.identity import Run
+from bench.run.job import write_selection
 from bench.score.metrics import load_metric
 from bench.score.rouge import Rouge
-from bench.spec import NAME, Contract, DatasetSpec, Decoding, ModelSpec, Scale, parse_budget
+from bench.spec import NAME, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
+from bench.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -123,15 +123,13 @@ def selection(request: Request, ledger: Ledger) -> Path:
     contract = request.contract
     chosen = prepare.select(train, evaluation, contract.eval_split, contract.eval_limit, request.force)
     epochs = contract.budget.examples / len(chosen.train)
-    counts = dict(chosen.counts)
     if epochs > 1:
         request.notes.append(
             f"{train.ref.name} has {len(chosen.train)} training examples, the budget sees "
             f"{contract.budget.examples}: {epochs:.1f} seeded epochs"
         )
     file = ledger.work / f"selection-{contract.digest[:16]}.json"
-    prepared = {part.ref.name: part.counts for part in (train, evaluation)}
-    write_selection(file, Selected(chosen.train, chosen.eval, chosen.followed, prepared, counts))
+    write_selection(file, chosen)
     return file
 
 

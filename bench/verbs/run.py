@@ -7,15 +7,17 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from bench import progress, provenance
-from bench.launch import environment
-from bench.launch.drive import Orders, drive
+from bench import provenance
+from bench.judge.board import board
+from bench.launch import progress
+from bench.launch.drive import Settings, drive
 from bench.launch.process import Pool
-from bench.ledger import Ledger
-from bench.record import Failure
-from bench.report import export, leaderboard
-from bench.report.board import board
-from bench.verbs import Outcome, report, request
+from bench.render import export
+from bench.render.text import leaderboard
+from bench.store.ledger import Ledger
+from bench.store.record import Failure
+from bench.verbs import Output, report, request
+from bench.versions import environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Carry out what is missing, then make the board of all that the ledger holds."""
     packages = environment.solve(args.packages)
     asked = request.resolve(args, packages.versions)
@@ -39,7 +41,7 @@ def execute(args: argparse.Namespace) -> Outcome:
     return board_of(asked, ledger, exit_code=1 if failures else 0)
 
 
-def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Outcome:
+def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Output:
     """Write the board of all records; print what belongs to the contract that was asked for."""
     stored, messages = ledger.load()
     failures = ledger.failed()
@@ -52,7 +54,7 @@ def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Outcome:
     lines = [leaderboard.terminal(shown, report.width()), ""]
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}"]
-    return Outcome("\n".join(lines), export.as_data(shown), exit_code)
+    return Output("\n".join(lines), export.as_data(shown), exit_code)
 
 
 def carry_out(
@@ -67,14 +69,14 @@ def carry_out(
     selection = request.selection(asked, ledger)
     for note in asked.notes:
         print(f"bench: {note}", file=sys.stderr)
-    orders = orders_for(args, asked.runs[0].device)
+    settings = settings_for(args, asked.runs[0].device)
     work = [(run, asked.folders[run.id], selection) for run in missing]
-    pool = Pool(orders.threads, extra=packages.variables)
+    pool = Pool(settings.threads, extra=packages.variables)
     with closing(pool), progress.watcher(len(missing)) as watcher:
-        return drive(work, ledger, orders, watcher, pool)
+        return drive(work, ledger, settings, watcher, pool)
 
 
-def orders_for(args: argparse.Namespace, device: str) -> Orders:
+def settings_for(args: argparse.Namespace, device: str) -> Settings:
     """How to share the machine: cores among the jobs on a CPU, GPUs among them otherwise.
 
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
@@ -82,7 +84,7 @@ def orders_for(args: argparse.Namespace, device: str) -> Orders:
     """
     cores, gpus = provenance.cores(), provenance.gpu_count()
     jobs = max(1, args.jobs or (max(1, gpus) if device == "cuda" else cores))
-    return Orders(
+    return Settings(
         jobs=jobs,
         threads=max(1, cores // jobs),
         command=provenance.command(),

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from bench.errors import RequestError, UnknownName
-from bench.ledger import Ledger, Stored, read
-from bench.report import one_run
-from bench.verbs import Outcome
+from bench.render.text import run as one_run
+from bench.store.ledger import Ledger, Stored, read
+from bench.verbs import Output
 from bench.verbs.report import width
 
 
@@ -23,12 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every answer, not only the telling ones")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Find the run and tell it. Raises `UnknownName`, `RequestError`, `RecordError`."""
     folder = find(args.run, Ledger(args.out))
     stored = Stored(read(folder), folder)
     chosen = one_run.answers(stored) if args.all else one_run.telling(stored)
-    return Outcome(one_run.text(stored, chosen, width()), one_run.as_data(stored, chosen))
+    return Output(one_run.text(stored, chosen, width()), one_run.as_data(stored, chosen))
 
 
 def find(name: str, ledger: Ledger) -> Path:

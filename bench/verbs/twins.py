@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import DataError, UnknownName
 from bench.registry import TWINS
-from bench.verbs import Outcome
+from bench.verbs import Output
 
 FAMILIES = ("bart", "gpt2", "gpt-neo", "phi", "llama-2", "mistral", "llama-3.1")
 
@@ -32,14 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=TWINS, metavar="DIR", help="folder of the twins")
 
 
-def execute(args: argparse.Namespace) -> Outcome:
+def execute(args: argparse.Namespace) -> Output:
     """Build the twins anew, or hold the shipped ones against their cards."""
     if args.data is not None and not args.data.is_file():
         raise DataError(f"--data {args.data}: no such file")
     return _build(args) if args.what == "build" else _verify(args)
 
 
-def _build(args: argparse.Namespace) -> Outcome:
+def _build(args: argparse.Namespace) -> Output:
     from bench.twins import build
 
     for family in args.families:
@@ -57,10 +57,10 @@ def _build(args: argparse.Namespace) -> Outcome:
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     built = [str(args.out / family) for family in families]
-    return Outcome("\n".join(f"built: {folder}" for folder in built), built)
+    return Output("\n".join(f"built: {folder}" for folder in built), built)
 
 
-def _verify(args: argparse.Namespace) -> Outcome:
+def _verify(args: argparse.Namespace) -> Output:
     from bench.twins.verify import verify
 
     findings = verify(args.out, args.data)
@@ -71,4 +71,4 @@ def _verify(args: argparse.Namespace) -> Outcome:
         else "digests and loading (losses need --data FILE)"
     )
     lines.append(f"{len(FAMILIES)} twins, {checked}: {len(findings)} findings")
-    return Outcome("\n".join(lines), [vars(finding) for finding in findings], exit_code=1 if findings else 0)
+    return Output("\n".join(lines), [vars(finding) for finding in findings], exit_code=1 if findings else 0)

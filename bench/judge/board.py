@@ -1,0 +1,275 @@
+"""Records become a board: groups of rows that may be ranked together. Pure; rendering is elsewhere.
+
+Decisions that this module owns:
+
+- Rows share a table only under one contract, at one scale and on the same evaluation examples;
+  every further table says why it stands apart.
+- A row is a model with its seeds pooled, as its newest set of versions and recipe left it. Older
+  sets are counted, not shown: `bench history` and `bench compare` are for those.
+- Per-example scores are read for the newest `READ_AT_MOST` records only (see `pooling`), so a
+  board over thousands of records takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from bench.digest import digest
+from bench.judge import pooling
+from bench.judge.badges import Badge, badges
+from bench.judge.pooling import KINDS
+from bench.spec import Contract, Scale
+from bench.stats import Interval, rank_ranges
+from bench.store.ledger import Stored
+from bench.store.record import Failure, Record
+
+#: Ranked by this one.
+MAIN = KINDS[0]
+REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
+READ_AT_MOST = 160
+#: Contract digest, scale, digest of the evaluation examples.
+Key = tuple[str, Scale, str]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run of a row took, averaged over its seeds; peaks are the highest."""
+
+    trainable_parameters: int
+    parameters: int
+    tokens_per_second: float
+    peak_memory: int
+    peak_gpu_memory: int | None
+    #: Of all stages together.
+    seconds: float
+
+    @property
+    def memory(self) -> int:
+        """Peak memory where the model lived: the GPU's if there was one."""
+        return self.peak_gpu_memory if self.peak_gpu_memory is not None else self.peak_memory
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """One model, its seeds pooled."""
+
+    model: str
+    stored: tuple[Stored, ...]
+    #: Metric -> estimate over examples and seeds.
+    tuned: Mapping[str, Interval]
+    base: Mapping[str, Interval]
+    gain: Mapping[str, Interval]
+    #: Best and worst rank that the data allow.
+    rank: tuple[int, int]
+    cost: Cost
+    badges: tuple[Badge, ...]
+
+    @property
+    def first(self) -> Record:
+        """The record of the lowest seed, for what all seeds have in common."""
+        return self.stored[0].record
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that are pooled in this row."""
+        return tuple(one.record.run.seed for one in self.stored)
+
+
+@dataclass(frozen=True)
+class ReferenceRow:
+    """A row that needs no training."""
+
+    name: str
+    words: str
+    scores: Mapping[str, Interval]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that may be ranked together."""
+
+    contract: Contract
+    scale: Scale
+    #: Why these rows stand apart from the first group's; empty for the first.
+    apart: str
+    rows: tuple[BoardRow, ...]
+    references: tuple[ReferenceRow, ...]
+    failures: tuple[Failure, ...]
+    #: Records of these models under older versions or recipes, which are not shown.
+    left_out: int
+    #: Whether ranks and intervals come from per-example scores.
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Board:
+    """The groups, the newest first."""
+
+    groups: tuple[Group, ...]
+    #: Records that had to be left out because their scores are missing or edited.
+    messages: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> list[Stored]:
+        """Every record that is shown."""
+        return [one for group in self.groups for row in group.rows for one in row.stored]
+
+
+def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
+    """The board of these records."""
+    digests = _ContractDigests()
+    together: dict[Key, list[Stored]] = defaultdict(list)
+    for one in stored:
+        together[digests.key(one)].append(one)
+    keys = sorted(together, key=lambda key: max(_age(one) for one in together[key]), reverse=True)
+    died: dict[tuple[str, Scale], list[Failure]] = defaultdict(list)
+    for failure in failures:
+        died[digests.of(failure.run.contract), failure.run.scale].append(failure)
+    left, groups = READ_AT_MOST, []
+    messages: list[str] = []
+    for key in keys:
+        newest = _newest(together[key])
+        shown = sum(map(len, newest.values()))
+        exact, left = (True, left - shown) if shown <= left else (False, left)
+        scores: pooling.Scores = {}
+        if exact:
+            scores = pooling.read(newest, messages)
+            if not newest:
+                continue
+        sets = list(newest.values())
+        groups.append(
+            Group(
+                contract=sets[0][0].record.run.contract,
+                scale=key[1],
+                apart="",
+                rows=_rows(sets, scores),
+                references=_references(sets),
+                failures=_still_failed(died.pop(key[:2], []), newest),
+                left_out=len(together[key]) - shown,
+                exact=exact,
+            )
+        )
+    for only in died.values():
+        run = only[0].run
+        groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True))
+    return Board(tuple(_say_why_apart(groups)), tuple(messages))
+
+
+class _ContractDigests:
+    """Digests of contracts; thousands of records share a few."""
+
+    def __init__(self) -> None:
+        self._known: dict[Contract, str] = {}
+
+    def of(self, contract: Contract) -> str:
+        if contract not in self._known:
+            self._known[contract] = contract.digest
+        return self._known[contract]
+
+    def key(self, one: Stored) -> Key:
+        run = one.record.run
+        return self.of(run.contract), run.scale, one.record.data.eval_digest
+
+
+def _age(one: Stored) -> tuple[str, str]:
+    return one.record.provenance.finished, one.record.id
+
+
+def _newest(stored: Sequence[Stored]) -> dict[str, list[Stored]]:
+    """Model -> its newest set of runs that differ in the seed alone, by seed."""
+    by_model: dict[str, list[Stored]] = defaultdict(list)
+    for one in stored:
+        by_model[one.record.run.name].append(one)
+    chosen = {}
+    for model, runs in sorted(by_model.items()):
+        latest = _but_for_the_seed(max(runs, key=_age).record)
+        same = [one for one in runs if _but_for_the_seed(one.record) == latest]
+        chosen[model] = sorted(same, key=lambda one: one.record.run.seed)
+    return chosen
+
+
+def _but_for_the_seed(record: Record) -> str:
+    run = record.run
+    return digest(
+        [
+            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions"}),
+            run.checkpoint.revision,
+            run.template,
+        ]
+    )
+
+
+def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[BoardRow, ...]:
+    """The rows of one group, best first."""
+    estimates = pooling.pooled(sets, scores) if scores else [pooling.from_estimates(runs) for runs in sets]
+    order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
+    if scores:
+        tables = [pooling.table(sets[place], scores, "tuned", MAIN) for place in order]
+        ranks = rank_ranges(tables, pooling.witnesses(sets[0], scores))
+    else:
+        ranks = pooling.ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
+    return tuple(
+        BoardRow(
+            model=sets[place][0].record.run.name,
+            stored=tuple(sets[place]),
+            **estimates[place],
+            rank=rank,
+            cost=_cost(sets[place]),
+            badges=badges([one.record for one in sets[place]]),
+        )
+        for place, rank in zip(order, ranks, strict=True)
+    )
+
+
+def _cost(runs: Sequence[Stored]) -> Cost:
+    spent = [one.record.spent for one in runs]
+    gpu = [one.peak_gpu_memory for one in spent if one.peak_gpu_memory is not None]
+    return Cost(
+        trainable_parameters=spent[0].trainable_parameters,
+        parameters=spent[0].parameters,
+        tokens_per_second=fmean(one.tokens_per_second for one in spent),
+        peak_memory=max(one.peak_memory for one in spent),
+        peak_gpu_memory=max(gpu) if gpu else None,
+        seconds=fmean(sum(one.seconds.values()) for one in spent),
+    )
+
+
+def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
+    """The rows that need no training, best first; equal for every run of a group."""
+    record = sets[0][0].record
+    rows = [
+        ReferenceRow(name, words, {kind: pooling.interval(record, name, kind) for kind in KINDS})
+        for name, words in REFERENCES.items()
+        if name in record.scores
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.scores[MAIN].mean))
+
+
+def _still_failed(died: Sequence[Failure], newest: Mapping[str, Sequence[Stored]]) -> tuple[Failure, ...]:
+    """Failures that no later success of the same model and seed has made good."""
+    done = {
+        (model, one.record.run.seed): one.record.provenance.finished
+        for model, runs in newest.items()
+        for one in runs
+    }
+    return tuple(one for one in died if done.get((one.run.name, one.run.seed), "") < one.when)
+
+
+def _say_why_apart(groups: Sequence[Group]) -> list[Group]:
+    rest = [replace(group, apart=_why(groups[0], group)) for group in groups[1:]]
+    return [*groups[:1], *rest]
+
+
+def _why(first: Group, other: Group) -> str:
+    reasons = [] if first.scale == other.scale else [f"scale {other.scale}, not {first.scale}"]
+    for field, (left, right) in first.contract.differences(other.contract).items():
+        reasons.append(f"{field} {_short(right)}, not {_short(left)}")
+    return "; ".join(reasons) or "scored on other evaluation examples"
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text[:8] if len(text) == 64 else text

@@ -1,0 +1,261 @@
+"""What changed between two sets of records, and is it real: per model, and over all models together.
+
+- Each row is judged by paired differences on the same examples and seeds, the table as a whole (`judging`).
+- A difference counts when its p, adjusted over the table (Holm), is at most 0.05 and it is larger than a
+  threshold. So at most 5% of tables without any change hold a false "improved" or "regressed".
+- All models together: a pooled shift finds the drop that every model shares and none can show alone. A
+  shift counts as drift when it is clear, larger than `DRIFT` and seen on at least `FEWEST` models.
+
+Rendering is in `compare_text`; which runs belong together is in `pairing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from bench import stats
+from bench.errors import Incomparable, UnknownName
+from bench.judge import changes
+from bench.judge.changes import Change, CostChange, Moved
+from bench.judge.pairing import Finding, Match, pair
+from bench.judge.scored import Scored, align, read
+from bench.judge.verdicts import THRESHOLD, Judged, judge
+from bench.store.scores import METRIC, units
+from bench.store.sides import Side
+
+#: A pooled shift smaller than this is no drift, however clear: a fifth of what one model must move by.
+DRIFT = 0.002
+FEWEST = 3
+MOVED = 10
+JUDGED = (Finding.IMPROVED, Finding.REGRESSED, Finding.UNCHANGED, Finding.UNCERTAIN)
+
+
+@dataclass(frozen=True)
+class ComparedRow:
+    """One model and metric; the numbers are none where `finding` says why there are none."""
+
+    model: str
+    scale: str
+    metric: str
+    finding: Finding
+    reason: str = ""
+    seeds: tuple[int, ...] = ()
+    examples: int = 0
+    a: float | None = None
+    b: float | None = None
+    difference: stats.Interval | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    #: Whether every single score is the same on both sides.
+    identical: bool = False
+    #: The smallest true drop that would have been called a regression with probability 0.8.
+    smallest: float | None = None
+    costs: tuple[CostChange, ...] = ()
+    cost_reason: str = ""
+    moved: tuple[Moved, ...] = ()
+    runs_a: tuple[str, ...] = ()
+    runs_b: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All models together, for one metric."""
+
+    metric: str
+    shift: stats.PooledShift
+    drift: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B: rows in the order of their models, then what is true of all of them."""
+
+    a: str
+    b: str
+    metrics: tuple[str, ...]
+    threshold: float
+    rows: tuple[ComparedRow, ...]
+    pooled: tuple[Pooled, ...]
+    environment: tuple[Change, ...]
+    messages: tuple[str, ...] = ()
+
+    def found(self, finding: Finding) -> list[ComparedRow]:
+        """The rows of which this is said."""
+        return [row for row in self.rows if row.finding == finding]
+
+
+def compare(
+    a: Side,
+    b: Side,
+    metrics: Sequence[str] = (METRIC,),
+    threshold: float = THRESHOLD,
+    alpha: float = 0.05,
+    drift: float = DRIFT,
+) -> Comparison:
+    """B against A. Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
+    _check(metrics, a, b)
+    matches = pair(a, b)
+    messages = [*a.messages, *b.messages]
+    rows, scored = [], []
+    for match in matches:
+        if match.finding is not None:
+            rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
+        elif match.same_records:
+            rows += [_same(match, metric) for metric in metrics]
+        else:
+            match, both_sides = read(match, metrics, messages)
+            if match.finding is not None:
+                rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
+            else:
+                scored += [align(match, both_sides, metric) for metric in metrics]
+    rows += [_no_examples(one) for one in scored if not one.ids]
+    scored = [one for one in scored if one.ids]
+    tables = [one.witnesses for one in scored]
+    rows += map(_row, scored, judge(tables, threshold, alpha))
+    if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
+        raise Incomparable(_nothing_in_common(a, b, rows, messages))
+    order = {metric: place for place, metric in enumerate(metrics)}
+    rows.sort(key=lambda row: (order[row.metric], row.model, row.scale))
+    return Comparison(
+        a.name,
+        b.name,
+        tuple(metrics),
+        threshold,
+        tuple(rows),
+        tuple(_pooled(metric, scored, alpha, drift) for metric in metrics if _of(metric, scored)),
+        changes.environment(match for match in matches if match.finding is None),
+        tuple(dict.fromkeys(messages)),
+    )
+
+
+def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
+    """The comparison with the texts of moved examples, for the rows that moved most."""
+    left, right = ({one.record.id: one for one in side.records} for side in (a, b))
+    largest = sorted(
+        (row for row in comparison.rows if row.difference and row.moved and row.runs_a[0] in left),
+        key=lambda row: -abs(row.difference.mean if row.difference else 0.0),
+    )[:rows]
+    told = {
+        id(row): replace(row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]]))
+        for row in largest
+        if row.runs_b[0] in right
+    }
+    return replace(comparison, rows=tuple(told.get(id(row), row) for row in comparison.rows))
+
+
+def to_data(value: Any) -> Any:
+    """A result as JSON-like data; what is infinite becomes null."""
+    return _plain(asdict(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value
+
+
+def _check(metrics: Sequence[str], a: Side, b: Side) -> None:
+    held = {metric for one in (*a.records, *b.records) for metric in one.record.scores.get("tuned", {})}
+    for metric in metrics:
+        if held and metric not in held:
+            raise UnknownName("metric", metric, held)
+
+
+def _row(scored: Scored, judged: Judged) -> ComparedRow:
+    match = scored.match
+    costs, cost_reason = changes.cost(match)
+    return ComparedRow(
+        match.model,
+        match.scale,
+        scored.metric,
+        judged.finding,
+        match.reason,
+        match.seeds,
+        len(scored.ids),
+        float(scored.a.mean()),
+        float(scored.b.mean()),
+        judged.difference,
+        judged.p,
+        judged.p_adjusted,
+        np.array_equal(scored.a, scored.b),
+        judged.smallest,
+        costs,
+        cost_reason,
+        changes.moved(scored.ids, scored.a, scored.b, MOVED),
+        tuple(one.record.id for one in match.a),
+        tuple(one.record.id for one in match.b),
+    )
+
+
+def _same(match: Match, metric: str) -> ComparedRow:
+    scores = [one.record.scores["tuned"] for one in match.a]
+    means = [one[metric].mean for one in scores if metric in one]
+    value = float(np.mean(means)) if means else None
+    ids = tuple(one.record.id for one in match.a)
+    examples = match.a[0].record.written["tuned"].examples
+    return ComparedRow(
+        match.model,
+        match.scale,
+        metric,
+        Finding.UNCHANGED,
+        "same record",
+        match.seeds,
+        examples,
+        value,
+        value,
+        runs_a=ids,
+        runs_b=ids,
+    )
+
+
+def _no_examples(scored: Scored) -> ComparedRow:
+    match = scored.match
+    return ComparedRow(
+        match.model, match.scale, scored.metric, Finding.INCOMPARABLE, "no test example in common"
+    )
+
+
+def _of(metric: str, scored: Sequence[Scored]) -> list[Scored]:
+    return [one for one in scored if one.metric == metric]
+
+
+def _pooled(metric: str, scored: Sequence[Scored], alpha: float, drift: float) -> Pooled:
+    rows = _of(metric, scored)
+    names = [
+        [(one.match.a[0].record.run.contract.eval.digest, unit) for unit in units(one.ids, one.groups)]
+        for one in rows
+    ]
+    shift = stats.pooled_shift([one.b - one.a for one in rows], names)
+    return Pooled(metric, shift, drifted(shift, alpha, drift))
+
+
+def drifted(shift: stats.PooledShift, alpha: float = 0.05, drift: float = DRIFT) -> bool:
+    """Whether a pooled shift is a drift of the stack: clear, large enough, and of enough models."""
+    return shift.drifted(alpha) and abs(shift.interval.mean) > drift and shift.models >= FEWEST
+
+
+def _nothing_in_common(a: Side, b: Side, rows: Sequence[ComparedRow], messages: Sequence[str]) -> str:
+    for side in (a, b):
+        if not side.records and not side.failures:
+            unread = f"; {len(side.messages)} could not be read: {side.messages[0]}" if side.messages else ""
+            return f"nothing to compare: '{side.name}' holds no records{unread}"
+    for row in rows:
+        if row.finding == Finding.INCOMPARABLE:
+            others = len({one.model for one in rows} - {row.model})
+            more = f" (and {others} more model{'s' * (others > 1)})" if others else ""
+            reason = f"{row.model}: {row.reason}{more}"
+            return f"'{a.name}' and '{b.name}' have nothing in common that can be compared: {reason}"
+    held = [
+        ", ".join(sorted({row.model for row in rows if row.finding == word}))
+        for word in (Finding.GONE, Finding.NEW)
+    ]
+    return f"'{a.name}' and '{b.name}' have no run in common: {held[0] or 'none'} | {held[1] or 'none'}"

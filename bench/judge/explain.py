@@ -1,0 +1,212 @@
+"""Which stage moved: a difference split into training, decoding and scoring, exactly.
+
+Let S(w, d, s) be the mean score of weights w decoded in environment d and scored by s, each A's or B's.
+Then B - A = S(B,B,B) - S(A,A,A) is the sum of
+
+    scoring    S(A,A,B) - S(A,A,A)    A's stored texts, scored anew by B's scorer
+    decoding   S(A,B,B) - S(A,A,B)    A's saved weights, decoded anew in B's environment
+    training   S(B,B,B) - S(A,B,B)    what is left: the weights
+
+example by example, so the parts add up to the total whatever the scores are, and each has its own paired
+interval. The split depends on the order in which A's stages are replaced by B's where stages interact (a
+longer answer gains more from a lenient scorer). This order needs only what one can have: A's texts and
+weights, and B's environment. Where a caller has all eight corners (`corners`, which needs A's environment
+too), each part is its mean over the six orders (Shapley), which depends on none.
+
+Where a piece is missing, the parts that it would have told apart are given together. Two facts stand in for
+pieces: equal scorers, and weights with equal digests. Everything is arithmetic on arrays; re-scoring and
+re-decoding are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations, product
+
+import numpy as np
+
+from bench import stats
+from bench.errors import Incomparable
+from bench.judge.evidence import evidence, same_weights
+from bench.store.ledger import Stored
+from bench.store.scores import METRIC, Floats, aligned, series, units
+
+STAGES = ("scoring", "decoding", "training")
+#: The eight corners (w, d, s) but for S(A,A,A) and S(B,B,B), which the records hold.
+CORNERS = tuple("".join(corner) for corner in product("AB", repeat=3))[1:-1]
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What one pair of runs offers: example id -> score; none where it could not be had."""
+
+    a: Stored
+    b: Stored
+    #: S(A,A,B): A's texts by B's scorer.
+    rescored: Scores | None = None
+    #: S(A,B,B): A's weights decoded in B's environment, by B's scorer.
+    redecoded: Scores | None = None
+    #: Any of `CORNERS`; "AAB" and "ABB" are the two above.
+    corners: Mapping[str, Scores] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one stage, or several that cannot be told apart, contributed."""
+
+    stages: tuple[str, ...]
+    value: stats.Interval
+    p: float
+    #: Of the total; none where the total is zero.
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A model's difference and its parts, which add up to it."""
+
+    model: str
+    metric: str
+    seeds: tuple[int, ...]
+    examples: int
+    a: float
+    b: float
+    total: stats.Interval
+    p: float
+    parts: tuple[Part, ...]
+    #: "telescoped", or "averaged over the orders".
+    method: str
+    notes: tuple[str, ...]
+    evidence: tuple[str, ...]
+
+
+def explain(
+    a: Stored,
+    b: Stored,
+    rescored: Scores | None = None,
+    redecoded: Scores | None = None,
+    metric: str = METRIC,
+    corners: Mapping[str, Scores] | None = None,
+) -> Explanation:
+    """One run against another of the same model. Raises `Incomparable` without a common example."""
+    return explain_seeds([Pieces(a, b, rescored, redecoded, corners)], metric)
+
+
+def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
+    """The same over several seeds of one model; a piece that one seed lacks is missing for all."""
+    if not pairs:
+        raise Incomparable("no pair of runs to explain")
+    model = pairs[0].a.record.run.name
+    if any(one.record.run.name != model for pair in pairs for one in (pair.a, pair.b)):
+        raise Incomparable("runs of different models cannot be explained by one another")
+    corners, ids, groups = _corners(pairs, metric)
+    notes = _stand_ins(pairs, corners)
+    labels = np.asarray(units(ids, groups))
+    total = corners["BBB"] - corners["AAA"]
+    if all(corner in corners for corner in CORNERS):
+        found, method = _shapley(corners), "averaged over the orders"
+    else:
+        found, method = _telescoped(corners), "telescoped"
+        notes += _missing(corners)
+    whole = stats.compare(np.zeros_like(total), total, groups=labels)
+    mean = whole.interval.mean
+    parts = []
+    for stages, values in found.items():
+        result = stats.compare(np.zeros_like(values), values, groups=labels)
+        share = result.interval.mean / mean if abs(mean) > 1e-12 else None
+        parts.append(Part(stages, result.interval, result.p, share))
+    return Explanation(
+        model,
+        metric,
+        tuple(pair.a.record.run.seed for pair in pairs),
+        len(ids),
+        float(corners["AAA"].mean()),
+        float(corners["BBB"].mean()),
+        whole.interval,
+        whole.p,
+        tuple(parts),
+        method,
+        tuple(notes),
+        tuple(evidence(pairs[0].a, pairs[0].b)),
+    )
+
+
+def _corners(
+    pairs: Sequence[Pieces], metric: str
+) -> tuple[dict[str, Floats], tuple[str, ...], tuple[str, ...]]:
+    """Corner -> scores (seeds, n) on the examples that every piece holds."""
+    found = [(series(pair.a, (metric,)), series(pair.b, (metric,))) for pair in pairs]
+    scores, ids, groups = aligned([one for both in zip(*found, strict=True) for one in both], metric)
+    corners = {"AAA": scores[: len(pairs)], "BBB": scores[len(pairs) :]}
+    given: dict[str, list[Scores]] = {}
+    for pair in pairs:
+        own = dict(pair.corners or {})
+        own |= {} if pair.rescored is None else {"AAB": pair.rescored}
+        own |= {} if pair.redecoded is None else {"ABB": pair.redecoded}
+        for corner, held in own.items():
+            given.setdefault(corner, []).append(held)
+    whole = {corner: held for corner, held in given.items() if len(held) == len(pairs)}
+    kept = [
+        place for place, id in enumerate(ids) if all(id in one for held in whole.values() for one in held)
+    ]
+    if not kept:
+        raise Incomparable(f"{pairs[0].a.record.id} and {pairs[0].b.record.id} share no test example")
+    ids, groups = tuple(ids[place] for place in kept), tuple(groups[place] for place in kept)
+    corners = {corner: values[:, kept] for corner, values in corners.items()}
+    for corner, found_scores in whole.items():
+        corners[corner] = np.array([[one[id] for id in ids] for one in found_scores], dtype=np.float64)
+    return corners, ids, groups
+
+
+def _stand_ins(pairs: Sequence[Pieces], corners: dict[str, Floats]) -> list[str]:
+    """Fill in corners that follow from the records, and say so."""
+    notes = []
+    scorers = {(p.a.record.run.contract.scorer, p.b.record.run.contract.scorer) for p in pairs}
+    if "AAB" not in corners and all(a == b for a, b in scorers):
+        corners["AAB"] = corners["AAA"]
+        notes.append("both sides name the same scorer, so scoring is taken as unmoved; not scored anew")
+    if "ABB" not in corners and all(same_weights(pair.a, pair.b) for pair in pairs):
+        corners["ABB"] = corners["BBB"]
+        notes.append("both sides have the same weights by digest, so training is unmoved; not decoded anew")
+    return notes
+
+
+def _telescoped(corners: Mapping[str, Floats]) -> dict[tuple[str, ...], Floats]:
+    """The path AAA, AAB, ABB, BBB; stages between two known corners stay together."""
+    path = ("AAA", "AAB", "ABB", "BBB")
+    parts: dict[tuple[str, ...], Floats] = {}
+    begin = 0
+    for place in range(1, len(path)):
+        if path[place] in corners:
+            parts[STAGES[begin:place]] = corners[path[place]] - corners[path[begin]]
+            begin = place
+    return parts
+
+
+def _shapley(corners: Mapping[str, Floats]) -> dict[tuple[str, ...], Floats]:
+    """Each stage's mean contribution over the six orders in which A's stages can be replaced by B's."""
+    place = {"training": 0, "decoding": 1, "scoring": 2}
+    orders = list(permutations(STAGES))
+    parts: dict[tuple[str, ...], Floats] = {(stage,): np.zeros_like(corners["AAA"]) for stage in STAGES}
+    for order in orders:
+        corner = ["A", "A", "A"]
+        for stage in order:
+            before = corners["".join(corner)]
+            corner[place[stage]] = "B"
+            parts[stage,] += (corners["".join(corner)] - before) / len(orders)
+    return parts
+
+
+def _missing(corners: Mapping[str, Floats]) -> list[str]:
+    notes = []
+    if "AAB" not in corners:
+        notes.append(
+            "A's texts were not scored anew by B's scorer: scoring cannot be told apart from decoding"
+        )
+    if "ABB" not in corners:
+        notes.append(
+            "A's weights were not decoded anew in B's environment: decoding and training cannot be told apart"
+        )
+    return notes

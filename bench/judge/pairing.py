@@ -1,0 +1,155 @@
+"""Which runs of two sets of records belong together, and why others do not.
+
+Runs pair by model, scale, contract and seed; of several versions of one run on a side the newest counts,
+and a failure that is newer than the record stands for the run. A model that is on both sides under other
+contracts is incomparable, with the first part in which the two differ. Device, recipe, checkpoint and
+package versions do not keep runs apart: they are what a comparison is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from bench.store.ledger import Stored
+from bench.store.record import Failure
+from bench.store.sides import Side, Slot, moment, newest, slot
+
+
+class Finding(StrEnum):
+    """What is said of one row."""
+
+    IMPROVED = "improved"
+    REGRESSED = "regressed"
+    UNCHANGED = "unchanged"
+    UNCERTAIN = "too uncertain to tell"
+    INCOMPARABLE = "incomparable"
+    NEWLY_FAILING = "newly failing"
+    NEW = "new"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Match:
+    """The runs of one row on both sides, seed by seed; or why there is nothing to compare.
+
+    `finding` is none where the scores decide.
+    """
+
+    model: str
+    scale: str
+    seeds: tuple[int, ...] = ()
+    a: tuple[Stored, ...] = ()
+    b: tuple[Stored, ...] = ()
+    finding: Finding | None = None
+    reason: str = ""
+
+    @property
+    def same_records(self) -> bool:
+        """Whether both sides name the very same runs."""
+        return bool(self.a) and all(x.record.id == y.record.id for x, y in zip(self.a, self.b, strict=True))
+
+
+def since(baseline: Side, current: Side) -> Side:
+    """What of `current` is newer than the baseline; where a model has nothing newer, its baseline runs.
+
+    So a contract that was changed after the baseline was saved comes out as incomparable instead of as
+    the baseline's own old records, and records older than the baseline never stand for today.
+    """
+    before = newest(baseline.records)
+    latest: dict[tuple[str, str], datetime] = {}
+    for (model, scale, _), seeds in before.items():
+        when = max(moment(run) for run in seeds.values())
+        latest[model, scale] = max(when, latest.get((model, scale), when))
+
+    def is_newer(run: Stored | Failure) -> bool:
+        model, scale, contract = slot(run)
+        seed = (run.run if isinstance(run, Failure) else run.record.run).seed
+        match = before.get((model, scale, contract), {}).get(seed)
+        limit = moment(match) if match else latest.get((model, scale))
+        return limit is None or moment(run) > limit
+
+    records = tuple(one for one in current.records if is_newer(one))
+    failures = tuple(one for one in current.failures if is_newer(one))
+    renewed = {slot(one)[:2] for one in records} | {slot(one)[:2] for one in failures}
+    here = {one.record.id for one in current.records}
+    kept = tuple(one for one in baseline.records if slot(one)[:2] not in renewed and one.record.id in here)
+    return Side(current.name, records + kept, failures, current.messages)
+
+
+def pair(a: Side, b: Side) -> list[Match]:
+    """Every row of either side, by model name: paired seed by seed, or with what stands in the way."""
+    left, right = newest([*a.records, *a.failures]), newest([*b.records, *b.failures])
+    found = [match for key in left if key in right for match in _paired(key, left[key], right[key])]
+    alone_left = [key for key in left if key not in right]
+    alone_right = [key for key in right if key not in left]
+    rivals = set()
+    for key in alone_left:
+        others = [other for other in alone_right if other[0] == key[0]]
+        if others:
+            rival = min(others, key=lambda other: (other[1] != key[1], len(key[2].differences(other[2]))))
+            rivals.add(rival)
+            found.append(_match(key, Finding.INCOMPARABLE, _difference(key, rival)))
+        else:
+            found.append(_match(key, Finding.GONE, f"only in {a.name}"))
+    for key in alone_right:
+        if key not in rivals:
+            failed = [run for run in right[key].values() if isinstance(run, Failure)]
+            why = f"; fails: {_why(failed[0])}" if len(failed) == len(right[key]) else ""
+            found.append(_match(key, Finding.NEW, f"only in {b.name}{why}"))
+    return sorted(found, key=lambda match: (match.model, match.scale, match.finding or ""))
+
+
+def shown(value: Any) -> str:
+    """A value of a contract or recipe, short enough for a table."""
+    text = str(value)
+    is_digest = len(text) == 64 and set(text) <= set("0123456789abcdef")
+    return text[:8] if is_digest else text
+
+
+def _paired(key: Slot, left: dict[int, Stored | Failure], right: dict[int, Stored | Failure]) -> list[Match]:
+    common = sorted(left.keys() & right.keys())
+    if not common:
+        seeds = " | ".join(", ".join(map(str, sorted(side))) for side in (left, right))
+        return [_match(key, Finding.INCOMPARABLE, f"no seed in common: {seeds}")]
+    found = []
+    broken = [s for s in common if isinstance(left[s], Stored) and isinstance(right[s], Failure)]
+    if broken:
+        first = right[broken[0]]
+        assert isinstance(first, Failure)
+        seeds = f"seed{'s' * (len(broken) > 1)} {', '.join(map(str, broken))}"
+        found.append(_match(key, Finding.NEWLY_FAILING, f"{seeds}: {_why(first)}"))
+    both = [
+        (seed, x, y)
+        for seed in common
+        if isinstance(x := left[seed], Stored) and isinstance(y := right[seed], Stored)
+    ]
+    if both:
+        seeds_of, first_side, second_side = zip(*both, strict=True)
+        unpaired = sorted((left.keys() | right.keys()) - set(seeds_of) - set(broken))
+        note = f"seed{'s' * (len(unpaired) > 1)} {', '.join(map(str, unpaired))} on one side only"
+        found.append(Match(key[0], key[1], seeds_of, first_side, second_side, None, note if unpaired else ""))
+    elif not broken:
+        repaired = any(isinstance(run, Stored) for run in right.values())
+        word = Finding.NEW if repaired else Finding.INCOMPARABLE
+        found.append(_match(key, word, "failed before" if repaired else "failed on both sides"))
+    return found
+
+
+def _match(key: Slot, finding: Finding, reason: str) -> Match:
+    return Match(key[0], key[1], finding=finding, reason=reason)
+
+
+def _difference(key: Slot, other: Slot) -> str:
+    if key[1] != other[1]:
+        return f"scale: {key[1]} | {other[1]}"
+    (first, values), *more = key[2].differences(other[2]).items()
+    rest = f" (and {len(more)} more)" if more else ""
+    return f"{first}: {shown(values[0])} | {shown(values[1])}{rest}"
+
+
+def _why(failure: Failure) -> str:
+    reason = failure.reason.strip().splitlines()
+    return f"{failure.stage}: {reason[0] if reason else 'no reason given'}"

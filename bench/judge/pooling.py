@@ -1,0 +1,123 @@
+"""Seeds and examples become estimates: the numbers of a row, and the ranks that they allow.
+
+- Training noise is pooled over the models of a group (three seeds of one model alone say little),
+  so a one-seed row shares in it where another row has several seeds.
+- Where there are too many records to read example by example, an interval comes from the records'
+  own estimates and ranks from intervals that do not overlap: wider, never narrower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, variance
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.errors import RecordError
+from bench.stats import Interval, Noise, mean_interval, seed_noise
+from bench.store.ledger import Stored
+from bench.store.record import Record
+from bench.store.scores import Series, series, units
+
+KINDS = ("rougeL", "rouge1", "rouge2", "rougeLsum")
+Floats = NDArray[np.float64]
+Labels = NDArray[np.str_]
+#: Run id -> "tuned", "base" -> scores per example.
+Scores = dict[str, dict[str, Series]]
+
+
+def read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
+    """Per-example scores of every run; a run whose scores cannot be trusted goes from `newest`."""
+    found: Scores = {}
+    for model, runs in list(newest.items()):
+        for one in list(runs):
+            try:
+                found[one.record.id] = {row: series(one, KINDS, row) for row in ("tuned", "base")}
+            except RecordError as error:
+                messages.append(str(error))
+                runs.remove(one)
+        if not runs:
+            del newest[model]
+    return found
+
+
+def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, dict[str, Interval]]]:
+    """Per row: tuned, base, gain -> metric -> interval over examples and seeds."""
+    several = any(len(runs) > 1 for runs in sets)
+    if not several:  # the records hold exactly this already
+        return [from_estimates(runs) for runs in sets]
+    labels = witnesses(sets[0], scores)
+    found: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
+    for kind in KINDS:
+        tuned = [table(runs, scores, "tuned", kind) for runs in sets]
+        gains = [one - table(runs, scores, "base", kind) for one, runs in zip(tuned, sets, strict=True)]
+        for name, values in (("tuned", tuned), ("gain", gains)):
+            noise = _noise(values, labels)
+            for place, one in enumerate(values):
+                found[place][name][kind] = mean_interval(one, groups=labels, noise=noise)
+        for place, runs in enumerate(sets):  # nothing was trained, so every seed's record says the same
+            found[place]["base"][kind] = interval(runs[0].record, "base", kind)
+    return found
+
+
+def _noise(values: Sequence[Floats], labels: Labels) -> Noise | None:
+    return seed_noise(values, labels) if any(len(one) > 1 for one in values) else None
+
+
+def table(runs: Sequence[Stored], scores: Scores, row: str, kind: str) -> Floats:
+    """(seeds, examples) F values, examples in the order of their ids."""
+    found = [scores[one.record.id][row] for one in runs]
+    return np.stack([one.values[kind][_by_id(one)] for one in found])
+
+
+def witnesses(runs: Sequence[Stored], scores: Scores) -> Labels:
+    """What counts as one witness, in the order of the examples' ids."""
+    found = scores[runs[0].record.id]["tuned"]
+    return np.asarray(units(found.ids, found.groups))[_by_id(found)]
+
+
+def _by_id(found: Series) -> list[int]:
+    return sorted(range(len(found.ids)), key=found.ids.__getitem__)
+
+
+def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
+    """Intervals from the records' own: half widths of examples and of seeds, added as variances.
+
+    Averaging seeds narrows the examples' part as well; that is given away, so this is too wide.
+    """
+    records = [one.record for one in runs]
+    return {
+        "tuned": {kind: _wide([interval(one, "tuned", kind) for one in records]) for kind in KINDS},
+        "base": {kind: interval(records[0], "base", kind) for kind in KINDS},
+        "gain": {kind: _wide([Interval(**one.gain[kind].model_dump()) for one in records]) for kind in KINDS},
+    }
+
+
+def _wide(parts: Sequence[Interval]) -> Interval:
+    if len(parts) == 1:
+        return parts[0]
+    mean = fmean(one.mean for one in parts)
+    seeds = variance(one.mean for one in parts) / len(parts) * 1.96**2
+    below = fmean((one.mean - one.low) ** 2 for one in parts)
+    above = fmean((one.high - one.mean) ** 2 for one in parts)
+    return Interval(mean, mean - sqrt(below + seeds), mean + sqrt(above + seeds))
+
+
+def ranks_apart(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
+    """Rank ranges by intervals that do not overlap, for too many rows to compare example by example."""
+    lows, highs = np.sort([one.low for one in intervals]), np.sort([one.high for one in intervals])
+    count = len(intervals)
+    return [
+        (
+            1 + count - int(np.searchsorted(lows, one.high, side="right")),
+            count - int(np.searchsorted(highs, one.low, side="left")),
+        )
+        for one in intervals
+    ]
+
+
+def interval(record: Record, row: str, kind: str) -> Interval:
+    """One of a record's own estimates."""
+    return Interval(**record.scores[row][kind].model_dump())

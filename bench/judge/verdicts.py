@@ -1,0 +1,87 @@
+"""The verdicts of one table of paired differences: pure arrays, no records.
+
+Training noise is what the differences vary by over seeds. Three seeds say little about it, so it is pooled
+over the table, and a one-seed row borrows it. Models are not equally noisy, so a row's own estimate counts
+where it is larger: with pooling alone, tables of eight models of which two were ten times as noisy as the
+others held a false verdict in 16% of simulations instead of 7%; with equal noise the rule costs power (94%
+to 83% for a drop of 0.04 on 60 examples and three seeds) and false verdicts fall to 3%. Without any second
+seed training noise is not counted, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import stats
+from bench.judge.pairing import Finding
+from bench.store.scores import Floats
+
+THRESHOLD = 0.01
+#: Seeds beyond the first, over the table, from which pooled training noise is better than a row's own.
+POOLABLE = 4
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the statistics say of one row of a table."""
+
+    difference: stats.Interval
+    p: float
+    p_adjusted: float
+    smallest: float
+    finding: Finding
+
+
+def judge(
+    differences: Sequence[Floats], threshold: float = THRESHOLD, alpha: float = 0.05, power: float = 0.8
+) -> list[Judged]:
+    """The rows of one table, each an array (seeds, witnesses) of b - a."""
+    noises = _noises(differences)
+    results = [
+        stats.compare(np.zeros_like(change), change, noise=noise)
+        for change, noise in zip(differences, noises, strict=True)
+    ]
+    adjusted = stats.holm([one.p for one in results])
+    share = alpha / max(len(results), 1)
+    found = []
+    for one, p in zip(results, adjusted.tolist(), strict=True):
+        bare = one.smallest_detectable(power, share)
+        said = Finding(str(stats.verdict(one.interval, p, threshold, bare, alpha)))
+        smallest = one.smallest_detectable(power, share, threshold)
+        found.append(Judged(one.interval, one.p, p, smallest, said))
+    return found
+
+
+def _noises(differences: Sequence[Floats]) -> list[stats.Noise | None]:
+    """Training noise of each row's difference, or none where the row's own seeds (if any) must do."""
+    several = [one for one in differences if min(one.shape) > 1]
+    if not several:
+        return [None] * len(differences)
+    pooled = stats.seed_noise(several)
+    freedom = sum(len(one) - 1 for one in several)
+
+    def noise(change: Floats) -> stats.Noise | None:
+        if not change.any():  # word for word the same answers: nothing moved, whatever others did
+            return None
+        if len(change) > 1 and (freedom < POOLABLE or change.shape[1] < 2):
+            return None
+        own = stats.seed_noise([change]).variance if min(change.shape) > 1 else 0.0
+        return _limited(stats.Noise(max(own, pooled.variance), pooled.spread), change)
+
+    return [noise(change) for change in differences]
+
+
+def _limited(noise: stats.Noise, change: Floats) -> stats.Noise:
+    """The noise of one of two sides, no vaguer than the row's own seeds would make it.
+
+    A row that is far quieter than the table would otherwise be left with less than one degree of freedom.
+    """
+    seeds, witnesses = change.shape
+    examples = float(change.mean(axis=0).var(ddof=1)) / witnesses if witnesses > 1 else 0.0
+    total = seeds * examples + noise.variance
+    spread = min(noise.spread, 2 * total**2 / max(seeds - 1, 1))
+    # `stats.compare` adds the noise of two sides; this one is already that of the difference.
+    return stats.Noise(noise.variance / 2, spread / 2)

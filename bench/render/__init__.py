@@ -1,0 +1,1 @@
+"""Dataclasses in; text, markdown, charts, tables and pages out."""

@@ -1,0 +1,149 @@
+"""The board as data: JSON, CSV and Parquet, one flat row per model.
+
+Metrics are named with all that they depend on left in `scorer`, sizes are in bytes, times in
+seconds. pandas writes CSV and Parquet and is imported only then: it takes longer to load than
+the board takes to compute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.judge.board import Board, BoardRow, Group
+from bench.judge.pooling import KINDS
+from bench.render import facts
+from bench.stats import Interval
+
+
+def as_data(board: Board) -> dict[str, Any]:
+    """The board as JSON-like data: groups with their contract, rows, reference rows and failures."""
+    return {"groups": [_group(group) for group in board.groups]}
+
+
+def rows(board: Board) -> list[dict[str, Any]]:
+    """One flat mapping per row of any group; reference rows have no method, rank or cost."""
+    return [one for group in board.groups for one in _flat(group)]
+
+
+def write_csv(board: Board, file: Path) -> None:
+    """The flat rows as CSV."""
+    import pandas as pd
+
+    pd.DataFrame(rows(board)).convert_dtypes().to_csv(file, index=False, lineterminator="\n")
+
+
+def write_parquet(board: Board, file: Path) -> None:
+    """The flat rows as Parquet."""
+    import pandas as pd
+
+    pd.DataFrame(rows(board)).convert_dtypes().to_parquet(file, index=False)
+
+
+def _group(group: Group) -> dict[str, Any]:
+    return {
+        "title": facts.title(group),
+        "scale": group.scale,
+        "apart": group.apart,
+        "contract": group.contract.model_dump(mode="json"),
+        "contract_digest": group.contract.digest,
+        "rows": [_row(row) for row in group.rows],
+        "references": [
+            {"name": one.name, "words": one.words, "scores": _intervals(one.scores)}
+            for one in group.references
+        ],
+        "failed": [
+            {
+                "id": one.id,
+                "model": one.run.name,
+                "seed": one.run.seed,
+                "stage": one.stage,
+                "reason": one.reason,
+            }
+            for one in group.failures
+        ],
+        "left_out": group.left_out,
+    }
+
+
+def _row(row: BoardRow) -> dict[str, Any]:
+    run, backend = row.first.run, row.first.backend
+    return {
+        "model": row.model,
+        "checkpoint": run.model.checkpoint,
+        "revision": run.checkpoint.revision,
+        "family": run.model.family,
+        "licence": run.model.licence,
+        "method": run.recipe.method,
+        "seeds": list(row.seeds),
+        "runs": [one.record.id for one in row.stored],
+        "rank": list(row.rank),
+        "tuned": _intervals(row.tuned),
+        "base": _intervals(row.base),
+        "gain": _intervals(row.gain),
+        "further": [one.record.further for one in row.stored],
+        "trainable_parameters": row.cost.trainable_parameters,
+        "parameters": row.cost.parameters,
+        "tokens_per_second": row.cost.tokens_per_second,
+        "peak_memory": row.cost.peak_memory,
+        "peak_gpu_memory": row.cost.peak_gpu_memory,
+        "seconds": row.cost.seconds,
+        "backend": backend.name,
+        "backend_reason": backend.reason,
+        "notes": [
+            {"name": badge.name, "reason": badge.reason, "amount": badge.amount} for badge in row.badges
+        ],
+        "versions": run.versions,
+        "finished": max(one.record.provenance.finished for one in row.stored),
+    }
+
+
+def _flat(group: Group) -> list[dict[str, Any]]:
+    common = {
+        "train": group.contract.train.name,
+        "eval": group.contract.eval.name,
+        "budget": str(group.contract.budget),
+        "scale": group.scale,
+        "scorer": group.contract.scorer,
+        "contract": group.contract.digest,
+    }
+    made = []
+    for row in group.rows:
+        data = _row(row)
+        low, high = data.pop("rank")
+        del data["further"]
+        scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
+        data["seeds"] = " ".join(map(str, data["seeds"]))
+        data["runs"] = " ".join(data["runs"])
+        data["notes"] = "; ".join(note["name"] for note in data["notes"])
+        data["versions"] = " ".join(f"{name}=={version}" for name, version in data["versions"].items())
+        made.append({**common, "rank_low": low, "rank_high": high, **data, **_columns(scores)})
+    for one in group.references:
+        made.append({**common, "model": one.words, **_columns({"tuned": _intervals(one.scores)})})
+    return made
+
+
+def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
+    """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
+    found = {}
+    for row, by_kind in scores.items():
+        for kind in KINDS:
+            for part, value in by_kind[kind].items():
+                name = "_".join(
+                    [kind, *([row] if row != "tuned" else []), *([part] if part != "mean" else [])]
+                )
+                found[name] = value
+    return found
+
+
+def _intervals(values: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """JSON knows no infinity: an end that is not known is null."""
+    return {
+        kind: {
+            part: value if math.isfinite(value) else None
+            for part, value in (("mean", one.mean), ("low", one.low), ("high", one.high))
+        }
+        for kind, one in values.items()
+    }

@@ -1,0 +1,179 @@
+"""What stands around a table of the board: its title, its notes, its failures, its environment.
+
+The facts are gathered here once, so markdown, terminal and page say the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from bench.judge.board import MAIN, Group
+from bench.judge.lint import lint
+from bench.render import words
+from bench.store.record import Provenance
+from bench.store.scores import METRIC
+
+#: Doubts of the lint that a row's badges state already.
+BADGED = ("one-seed", "empty", "truncated")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A badge with its reason and the models that bear it, each with its amount if it has one."""
+
+    badge: str
+    reason: str
+    models: tuple[str, ...]
+
+
+def title(group: Group) -> str:
+    """Data, budget and scale in a few words."""
+    contract = group.contract
+    data = contract.eval.name
+    if contract.train.name != data:
+        data = f"{contract.train.name} \N{RIGHTWARDS ARROW} {data}"
+    return f"{data}, budget {contract.budget}, {group.scale} scale"
+
+
+def notes(group: Group) -> list[Note]:
+    """Every badge of the group, the models that share badge and reason together."""
+    bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in group.rows:
+        for badge in row.badges:
+            bearers[badge.name, badge.reason].append(f"{row.model} {badge.amount}".rstrip())
+    names = [row.model for row in group.rows]
+    badges = [
+        Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
+        for (name, reason), models in bearers.items()
+    ]
+    return badges + _warnings(group)
+
+
+def _warnings(group: Group) -> list[Note]:
+    """What the validity lint doubts beyond the badges, models with the same doubt together."""
+    if not group.exact:  # a board too large for per-example scores
+        return []
+    doubts: dict[str, list[str]] = defaultdict(list)
+    for one in lint([stored for row in group.rows for stored in row.stored]):
+        if one.code not in BADGED:
+            doubt, _, values = one.text.partition(": ") if one.model else (one.text, "", "")
+            amount = values.partition(" (")[0].removeprefix(METRIC).strip()
+            doubts[doubt].append(f"{one.model or 'the whole board'} {amount}".rstrip())
+    return [Note("warning", doubt, tuple(models)) for doubt, models in doubts.items()]
+
+
+def failed(group: Group) -> list[str]:
+    """Per run that died, one line: which, when in its life, and why."""
+    lines = []
+    for one in sorted(group.failures, key=lambda failure: failure.id):
+        reason = " ".join(one.reason.split())
+        lines.append(f"{one.run.name}, seed {one.run.seed}: failed in stage '{one.stage}': {reason}")
+    return lines
+
+
+def versions(group: Group) -> str:
+    """The packages that the rows' numbers depend on; where rows differ, who has which."""
+    holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in group.rows:
+        for package, version in row.first.run.versions.items():
+            holders[package][version].append(row.model)
+    parts = []
+    for package, found in sorted(holders.items()):
+        if len(found) == 1:
+            parts.append(f"{package} {next(iter(found))}")
+        else:
+            parts.append(
+                f"{package} " + ", ".join(f"{version} ({', '.join(who)})" for version, who in found.items())
+            )
+    return "; ".join(parts)
+
+
+def places(group: Group) -> str:
+    """Commit, Python and hardware of the rows."""
+    found = [one.record.provenance for row in group.rows for one in row.stored]
+    commits = dict.fromkeys(_commit(one) for one in found)
+    pythons = dict.fromkeys(f"Python {one.python}" for one in found)
+    hardware = dict.fromkeys(f"{one.gpu}, {one.hardware}" if one.gpu else one.hardware for one in found)
+    return "; ".join([", ".join(commits), ", ".join(pythons), " / ".join(hardware)])
+
+
+def command(group: Group) -> str:
+    """The command that left the newest of these records."""
+    newest = max(
+        (one.record.provenance for row in group.rows for one in row.stored), key=lambda one: one.finished
+    )
+    return newest.command
+
+
+def seeds(group: Group) -> str:
+    """How many runs stand behind each row."""
+    counts = {len(row.seeds) for row in group.rows}
+    each = str(counts.pop()) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return f"{each} seed{'' if each == '1' else 's'} a row"
+
+
+def reading(group: Group) -> str:
+    """How to read the table, in one sentence or two."""
+    examples = group.rows[0].first.written["tuned"].examples
+    how = (
+        "rows whose ranks overlap cannot be told apart"
+        if group.exact
+        else "ranks come from intervals alone, as there are too many rows to pair example by example"
+    )
+    return (
+        f"ROUGE F between 0 and 1 on {examples} {group.contract.eval_split} examples, {seeds(group)}, "
+        f"with 95% intervals; {how}. 'Over base' is the paired difference to the same model untuned."
+    )
+
+
+def left_out(group: Group) -> str:
+    """What the table does not show; empty where it shows all."""
+    if not group.left_out:
+        return ""
+    records = "1 record" if group.left_out == 1 else f"{group.left_out} records"
+    return (
+        f"{records} of these models under older versions or recipes left out; "
+        "see `bench history MODEL` and `bench compare`."
+    )
+
+
+def _commit(one: Provenance) -> str:
+    if one.commit is None:
+        return "no commit"
+    return f"commit {one.commit[:7]}{' with uncommitted changes' if one.dirty else ''}"
+
+
+def citation(group: Group) -> str:
+    """How to cite these numbers: program, version, year, and the contract that they hold under."""
+    newest = max(
+        (one.record for row in group.rows for one in row.stored), key=lambda one: one.provenance.finished
+    )
+    version, year = newest.run.versions.get("bench", "?"), newest.provenance.finished[:4]
+    return (
+        f"bench {version}: fine-tuning benchmarks whose numbers can be trusted ({year}); "
+        f"{title(group)}, contract {group.contract.digest[:12]}."
+    )
+
+
+def headline(group: Group) -> str:
+    """What the table says, in two sentences."""
+    rows, total = group.rows, len(group.rows)
+    if total == 1:
+        lead = f"{rows[0].model} scores {words.score(rows[0].tuned[MAIN].mean)} ROUGE-L"
+    else:
+        leaders = [row.model for row in rows if row.rank[0] == 1]
+        if len(leaders) == 1:
+            lead = f"{leaders[0]} is best"
+        elif len(leaders) <= 4:
+            lead = f"{', '.join(leaders[:-1])} or {leaders[-1]} is best; the data cannot say which"
+        else:
+            lead = f"Any of {len(leaders)} models may be best"
+    gained = sum(row.gain[MAIN].low > 0 for row in rows)
+    text = f"{lead}. {gained} of {total} clearly improved on the same model untuned"
+    if group.references:
+        bar = group.references[0]
+        above = sum(row.tuned[MAIN].mean > bar.scores[MAIN].mean for row in rows)
+        count = f"{above} of {total} score" if above else "none scores"
+        text += f", and {count} above the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
+    return text + "."

@@ -1,0 +1,41 @@
+"""The answer of a gate as JUnit XML, which CI services read."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from bench.judge.compare import JUDGED, Comparison
+from bench.judge.pairing import Finding
+from bench.render.text.comparison import pooled, sentence
+
+
+def junit(comparison: Comparison, baseline: str) -> str:
+    """JUnit XML: a test case for each model, and one for all models together."""
+    suite = ElementTree.Element("testsuite", name=f"bench gate {baseline}")
+    for row in comparison.rows:
+        label = f"{row.model} ({row.scale})"
+        case = ElementTree.SubElement(suite, "testcase", classname=f"bench.{row.metric}", name=_xml(label))
+        text = sentence(row)
+        if row.finding in (Finding.REGRESSED, Finding.NEWLY_FAILING):
+            ElementTree.SubElement(case, "failure", type=row.finding.value, message=_xml(text))
+        elif row.finding not in JUDGED:
+            ElementTree.SubElement(case, "skipped", message=_xml(text))
+        else:
+            ElementTree.SubElement(case, "system-out").text = _xml(text)
+    for one in comparison.pooled:
+        attributes = {"classname": f"bench.{one.metric}", "name": "all models together"}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        if one.drift and one.shift.interval.mean < 0:
+            ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(one)))
+        else:
+            ElementTree.SubElement(case, "system-out").text = _xml(pooled(one))
+    for name, tag in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")):
+        suite.set(name, str(len(list(suite.iter(tag)))))
+    ElementTree.indent(suite)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suite, encoding="unicode")}\n'
+
+
+def _xml(text: str) -> str:
+    """Without the control characters that XML cannot hold."""
+    return re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", text)

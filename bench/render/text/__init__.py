@@ -1,0 +1,1 @@
+"""What the terminal and markdown show, one result a module."""

@@ -1,0 +1,220 @@
+"""A comparison as text for a terminal and as markdown; what a gate says of it is in `gate`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from bench.judge.changes import Change, CostChange
+from bench.judge.compare import JUDGED, ComparedRow, Comparison, Pooled
+from bench.judge.pairing import Finding
+from bench.render import words
+from bench.render.tables import clip, columns, listed, md, pipes, wrap
+from bench.stats import Interval
+
+#: Longer tables show only the rows that something is said of.
+LONGEST = 60
+LONGEST_NAME = 20
+ARROW = "\N{RIGHTWARDS ARROW}"
+DOT = " \N{MIDDLE DOT} "
+MARKS = {
+    Finding.IMPROVED: "\N{BLACK UP-POINTING TRIANGLE}",
+    Finding.REGRESSED: "\N{BLACK DOWN-POINTING TRIANGLE}",
+    Finding.UNCHANGED: "=",
+    Finding.UNCERTAIN: "?",
+    Finding.INCOMPARABLE: "\N{NOT EQUAL TO}",
+    Finding.NEWLY_FAILING: "\N{MULTIPLICATION SIGN}",
+    Finding.NEW: "+",
+    Finding.GONE: "\N{MINUS SIGN}",
+}
+HEAD = ["model", "A", "B", "B \N{MINUS SIGN} A", "95% interval", "p", "finds", "verdict"]
+NUMBERS = (1, 2, 3, 5, 6)
+COSTS = (1, 2, 3)
+
+
+def terminal(comparison: Comparison) -> str:
+    """The whole comparison in at most 100 columns."""
+    parts = []
+    for metric in comparison.metrics:
+        rows = _judged(comparison, metric)
+        lines = wrap(_title(comparison, metric, rows))
+        lines.append("=" * max(map(len, lines)))
+        for one in _pooled(comparison, metric):
+            lines += wrap(pooled(one), "  ")
+        shown, hidden = _shown(rows)
+        if shown:
+            lines += ["", *columns([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)]
+        parts.append("\n".join([*lines, *hidden]))
+    notes = [*_reading(comparison), *_notes(comparison)]
+    parts.append("\n".join(line for text in notes for line in wrap(text)))
+    for title, bullets in _sections(comparison):
+        parts.append("\n".join([title, *(line for text in bullets for line in wrap(text, "    ", "  "))]))
+    if table := _costs(comparison):
+        parts.append("\n".join(["Cost, on like hardware only", *columns(table, COSTS, "  ")]))
+    return "\n\n".join(parts)
+
+
+def markdown(comparison: Comparison, heading: str = "# Comparison") -> str:
+    """The same for GitHub: a pull request, a job page or a file."""
+    parts = [heading]
+    for metric in comparison.metrics:
+        rows = _judged(comparison, metric)
+        parts.append(md(_title(comparison, metric, rows)))
+        for one in _pooled(comparison, metric):
+            strong = "**" if one.drift else ""
+            parts.append(f"{strong}{md(pooled(one))}{strong}")
+        shown, hidden = _shown(rows)
+        if shown:
+            parts.append("\n".join(pipes([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)))
+        parts += hidden
+    parts += [md(text) for text in (*_reading(comparison), *_notes(comparison))]
+    for title, bullets in _sections(comparison):
+        parts.append("\n".join([f"**{title}**", "", *(f"- {md(text)}" for text in bullets)]))
+    if table := _costs(comparison):
+        parts.append("\n".join(["**Cost, on like hardware only**", "", *pipes(table, COSTS)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def pooled(one: Pooled) -> str:
+    """All models together, in one sentence."""
+    sign, shift = one.shift.sign, one.shift.interval
+    down = sign.down > sign.up if sign.down != sign.up else shift.mean < 0
+    count = sign.down if down else sign.up
+    models = f"{count} of {one.shift.models} models {'dropped' if down else 'rose'}"
+    way = "DOWN" if shift.mean < 0 else "UP"
+    verdict = f"DRIFT {way}" if one.drift else "no clear drift"
+    return (
+        f"All together: {verdict}. {models}; pooled shift {words.change(shift.mean)} [{_ends(shift)}], "
+        f"p {p_value(one.shift.p)} (sign count: p {p_value(one.shift.sign_p)})."
+    )
+
+
+def sentence(row: ComparedRow) -> str:
+    """One row in words."""
+    why = f" ({row.reason})" if row.reason else ""
+    if row.difference is None or row.a is None or row.b is None:
+        return f"{row.finding.value}{why}"
+    values = f"{row.metric} {words.score(row.a)} {ARROW} {words.score(row.b)}"
+    shift = f"{words.change(row.difference.mean)} [{_ends(row.difference)}]"
+    return f"{row.finding.value}{why}: {values}, difference {shift}, p {p_value(row.p_adjusted)}"
+
+
+def p_value(p: float | None) -> str:
+    """A p to as many digits as matter."""
+    if p is None:
+        return ""
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _judged(comparison: Comparison, metric: str) -> list[ComparedRow]:
+    return [row for row in comparison.rows if row.finding in JUDGED and row.metric == metric]
+
+
+def _pooled(comparison: Comparison, metric: str) -> list[Pooled]:
+    return [one for one in comparison.pooled if one.metric == metric and one.shift.models > 1]
+
+
+def _shown(rows: Sequence[ComparedRow]) -> tuple[list[ComparedRow], list[str]]:
+    if len(rows) <= LONGEST:
+        return list(rows), []
+    said = [row for row in rows if row.finding in (Finding.IMPROVED, Finding.REGRESSED)]
+    said = sorted(said, key=lambda row: row.difference.mean if row.difference else 0.0)[:LONGEST]
+    return said, [f"{len(rows) - len(said):,} further rows are not shown; --json has them all."]
+
+
+def _title(comparison: Comparison, metric: str, rows: Sequence[ComparedRow]) -> str:
+    tested = [row for row in rows if row.difference]
+    parts = [f"A = {comparison.a}, B = {comparison.b}", metric]
+    if tested:
+        parts.append(_range([row.examples for row in tested], "example"))
+        parts.append(_range([len(row.seeds) for row in tested], "seed"))
+    total = sum(row.difference is not None for row in comparison.rows)
+    return DOT.join(parts) + (f"{DOT}p by Holm over {total} rows" if total > 1 else "")
+
+
+def _range(values: Sequence[int], what: str) -> str:
+    low, high = min(values), max(values)
+    return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
+
+
+def _cells(row: ComparedRow, rows: Sequence[ComparedRow]) -> list[str]:
+    several = len({one.scale for one in rows}) > 1
+    name = clip(f"{row.model} {row.scale}" if several else row.model, LONGEST_NAME)
+    ends = ["" if end is None else words.score(end) for end in (row.a, row.b)]
+    verdict = f"{MARKS[row.finding]} {row.finding.value}"
+    if row.difference is None or row.smallest is None:
+        return [name, *ends, "", row.reason, "", "", verdict]
+    finds = "none" if row.smallest > 1 else words.score(row.smallest)
+    interval = "identical" if row.identical else _ends(row.difference)
+    return [name, *ends, words.change(row.difference.mean), interval, p_value(row.p_adjusted), finds, verdict]
+
+
+def _ends(value: Interval) -> str:
+    return f"{words.change(value.low)}, {words.change(value.high)}"
+
+
+def _reading(comparison: Comparison) -> Iterator[str]:
+    counts = Counter(row.finding for row in comparison.rows)
+    yield ", ".join(f"{counts[word]:,} {word.value}" for word in Finding if counts[word]) + "."
+    yield (
+        f"A difference counts when p is at most 0.05 and it is larger than {comparison.threshold:g}; "
+        "'finds' is the smallest true drop that would be called a regression 8 times in 10."
+    )
+
+
+def _notes(comparison: Comparison) -> Iterator[str]:
+    tested = [row for row in comparison.rows if row.difference]
+    single = [row.model for row in tested if len(row.seeds) == 1 and not row.identical]
+    if single:
+        borrowed = any(len(row.seeds) > 1 for row in tested)
+        noise = "is borrowed from the rows with several" if borrowed else "is not counted"
+        yield f"One seed ({listed(single)}): training noise {noise}."
+    for row in tested:
+        if row.reason:
+            yield f"{row.model}: {row.reason}."
+    elsewhere: dict[str, list[str]] = {}
+    for row in tested:
+        if row.cost_reason:
+            elsewhere.setdefault(row.cost_reason, []).append(row.model)
+    for reason, models in elsewhere.items():
+        yield f"Cost not compared, {reason}: {listed(models)}."
+
+
+def _sections(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
+    apart = [row for row in comparison.rows if row.finding not in JUDGED]
+    if apart:
+        lines = (
+            f"{MARKS[row.finding]} {row.model} ({row.scale}): {sentence(row)}" for row in apart[:LONGEST]
+        )
+        yield "Not compared", [*lines, *([f"and {len(apart) - LONGEST:,} more"] if apart[LONGEST:] else [])]
+    if comparison.environment:
+        total = len({row.model for row in comparison.rows if row.difference})
+        lines = (_change(change, total) for change in comparison.environment[:LONGEST])
+        more = len(comparison.environment) - LONGEST
+        yield "What else differs", [*lines, *([f"and {more:,} more"] if more > 0 else [])]
+    if comparison.messages:
+        yield "Left out", list(comparison.messages)
+
+
+def _costs(comparison: Comparison) -> list[list[str]]:
+    rows = [row for row in comparison.rows if row.costs and row.metric == comparison.metrics[0]]
+    if not rows or len(rows) > LONGEST:
+        return []
+    head = ["model", "tokens/s", rows[0].costs[1].name, "training"]
+    return [head, *([clip(row.model, LONGEST_NAME), *map(_one_cost, row.costs)] for row in rows)]
+
+
+def _one_cost(cost: CostChange) -> str:
+    ratio = "" if cost.ratio is None else f" {100 * (cost.ratio - 1):+.0f}%".replace("-", "\N{MINUS SIGN}")
+    return f"{_amount(cost.a, cost.unit)} {ARROW} {_amount(cost.b, cost.unit)}{ratio}"
+
+
+def _amount(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return words.size(value)
+    return words.duration(value) if unit == "s" else f"{value:,.0f}"
+
+
+def _change(change: Change, models: int) -> str:
+    whom = "" if len(change.models) == models else f" ({listed(change.models)})"
+    return f"{change.what}: {change.a} {ARROW} {change.b}{whom}"

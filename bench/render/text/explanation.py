@@ -1,0 +1,81 @@
+"""An explanation as text for a terminal and as markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.judge.explain import Explanation, Part
+from bench.render import words
+from bench.render.tables import columns, md, pipes, wrap
+from bench.render.text.comparison import ARROW, DOT, p_value
+
+HEAD = ["part", "B \N{MINUS SIGN} A", "95% interval", "p", "share", ""]
+NUMBERS = (1, 3, 4)
+MOSTLY = 0.5
+
+
+def terminal(explanations: Sequence[Explanation]) -> str:
+    """Every model's split in at most 100 columns."""
+    parts = []
+    for one in explanations:
+        lines = [_title(one), "=" * len(_title(one)), *columns([HEAD, *_rows(one)], NUMBERS), ""]
+        lines += wrap(verdict(one))
+        lines += [line for text in _remarks(one) for line in wrap(text, "    ", "  - ")]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def markdown(explanations: Sequence[Explanation]) -> str:
+    """The same for a file."""
+    parts = ["# Which stage moved"]
+    for one in explanations:
+        parts += [f"## {md(_title(one))}", "\n".join(pipes([HEAD, *_rows(one)], NUMBERS)), md(verdict(one))]
+        parts.append("\n".join(f"- {md(text)}" for text in _remarks(one)))
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict(one: Explanation) -> str:
+    """The answer in a sentence."""
+    if one.p > 0.05:
+        return "No clear difference to explain: the interval of the total holds zero."
+    largest = max(one.parts, key=lambda part: part.share or 0.0)
+    name = _name(largest)
+    if largest.share is None or largest.share < MOSTLY or largest.p > 0.05:
+        return "No single part accounts for most of the difference."
+    together = " (not told apart)" if len(largest.stages) > 1 else ""
+    return f"Put down to {name}{together}: {_percent(largest.share)} of the difference."
+
+
+def _title(one: Explanation) -> str:
+    seeds = f"seed{'s' * (len(one.seeds) > 1)} {', '.join(map(str, one.seeds))}"
+    values = f"{one.metric} {words.score(one.a)} {ARROW} {words.score(one.b)}"
+    return f"{one.model}{DOT}{values}{DOT}{one.examples} examples{DOT}{seeds}"
+
+
+def _rows(one: Explanation) -> list[list[str]]:
+    rows = [_cells(part) for part in one.parts]
+    ends = words.change_interval(one.total)
+    return [*rows, ["total", words.change(one.total.mean), ends, p_value(one.p), "", ""]]
+
+
+def _cells(part: Part) -> list[str]:
+    share = "" if part.share is None else _percent(part.share)
+    ends = words.change_interval(part.value)
+    unknown = "together: cannot be told apart" if len(part.stages) > 1 else ""
+    return [_name(part), words.change(part.value.mean), ends, p_value(part.p), share, unknown]
+
+
+def _percent(share: float) -> str:
+    whole = round(100 * share)
+    return f"{whole}%".replace("-", "\N{MINUS SIGN}")
+
+
+def _name(part: Part) -> str:
+    return " + ".join(part.stages)
+
+
+def _remarks(one: Explanation) -> Iterator[str]:
+    if one.method != "telescoped":
+        yield f"parts are {one.method} in which the stages can be replaced"
+    yield from one.notes
+    yield from one.evidence

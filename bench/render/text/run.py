@@ -1,0 +1,192 @@
+"""One run told to a reader at a terminal: what was done, what it cost, how it learned, what it answers."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from bench.judge.badges import Badge, badges
+from bench.judge.board import MAIN, REFERENCES
+from bench.judge.pooling import KINDS
+from bench.render import words
+from bench.render.tables import columns
+from bench.render.text.leaderboard import LABELS
+from bench.store.ledger import Stored
+from bench.store.record import Stage
+
+BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+#: Characters of one answer; the record has the whole.
+LONGEST = 600
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One test example with what the model wrote before and after training."""
+
+    id: str
+    why: str
+    question: str
+    reference: str
+    base: str
+    tuned: str
+    base_score: float
+    tuned_score: float
+
+    @property
+    def gain(self) -> float:
+        """What training did to this answer's score."""
+        return self.tuned_score - self.base_score
+
+
+def answers(stored: Stored) -> list[Answer]:
+    """Every answer, in the order of the test set."""
+    scores = stored.scores
+    base, tuned = (
+        dict(zip(scores["ids"], scores["rows"][row][MAIN]["f"], strict=True)) for row in ("base", "tuned")
+    )
+    return [
+        Answer(
+            one["id"],
+            "",
+            one["question"],
+            one["references"][0],
+            one["base"],
+            one["tuned"],
+            base[one["id"]],
+            tuned[one["id"]],
+        )
+        for one in stored.completions
+    ]
+
+
+def telling(stored: Stored) -> list[Answer]:
+    """The largest gain, the median and the largest loss."""
+    ordered = sorted(answers(stored), key=lambda one: -one.gain)
+    places = {"largest gain": 0, "median": len(ordered) // 2, "largest loss": len(ordered) - 1}
+    return [Answer(**{**asdict(ordered[place]), "why": why}) for why, place in places.items() if ordered]
+
+
+def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
+    """The run in words, its curve and the chosen answers."""
+    record = stored.record
+    parts = [_title(stored, width), _facts(stored, width), "\n".join(_scores(stored))]
+    for name, field in (("Training", "loss"), ("Validation", "eval_loss")):
+        losses = [point[field] for point in stored.curve if point.get(field) is not None]
+        if curve := sparkline(losses):
+            parts.append(
+                f"{name} loss over {record.spent.examples} examples: {losses[0]:.3f} {curve} {losses[-1]:.3f}"
+            )
+    parts += [_answer(one, width) for one in chosen]
+    return "\n\n".join(parts)
+
+
+def as_data(stored: Stored, chosen: Sequence[Answer]) -> dict[str, Any]:
+    """Record, curve and the chosen answers as JSON-like data."""
+    return {
+        "folder": str(stored.folder),
+        "record": stored.record.model_dump(mode="json"),
+        "curve": stored.curve,
+        "answers": [asdict(one) for one in chosen],
+    }
+
+
+def sparkline(values: Sequence[float], most: int = 40) -> str:
+    """A curve in one line of text, at most `most` characters."""
+    if len(values) < 2:
+        return ""
+    step = max(1, -(-len(values) // most))
+    drawn = [sum(part) / len(part) for part in (values[n : n + step] for n in range(0, len(values), step))]
+    low, span = min(drawn), (max(drawn) - min(drawn)) or 1.0
+    return "".join(BARS[min(7, int(8 * (value - low) / span))] for value in drawn)
+
+
+def _title(stored: Stored, width: int) -> str:
+    record = stored.record
+    line = record.id[:width]
+    return f"{line}\n{'=' * len(line)}\n{textwrap.fill(record.run.contract.in_words(), width)}"
+
+
+def _facts(stored: Stored, width: int) -> str:
+    record = stored.record
+    run, spent, where, budget = record.run, record.spent, record.provenance, record.run.contract.budget
+    order = {stage: place for place, stage in enumerate(get_args(Stage))}
+    took = sorted(spent.seconds.items(), key=lambda one: order.get(one[0], len(order)))
+    stages = ", ".join(f"{stage} {words.duration(seconds)}" for stage, seconds in took)
+    memory = f"{words.size(spent.peak_memory)} host"
+    if spent.peak_gpu_memory is not None:
+        memory += f", {words.size(spent.peak_gpu_memory)} GPU"
+    pairs = [
+        ("Model", f"{run.model.checkpoint}, {run.scale} scale, {run.model.licence}, seed {run.seed}"),
+        ("Method", f"{run.recipe.method}, {_recipe(stored)}"),
+        ("Backend", f"{record.backend.name}: {record.backend.reason}; {record.backend.precision}"),
+        ("Spent", f"{spent.steps} of {budget.steps} steps, {spent.examples} of {budget.examples} examples, "
+                  f"effective batch {spent.effective_batch} of {budget.effective_batch}"),
+        ("Tokens", f"{spent.supervised_tokens:,} with a loss, {spent.total_tokens:,} in all, "
+                   f"{spent.tokens_per_second:,.0f} a second, {spent.flops:.2g} FLOPs"),
+        ("Parameters", f"{spent.trainable_parameters:,} trained of {spent.parameters:,}"),
+        ("Time", f"{words.duration(sum(spent.seconds.values()))}: {stages}"),
+        ("Memory", memory),
+        ("Data", ", ".join(f"{count} {reason}" for reason, count in record.data.selected.items())),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in run.versions.items())),
+        ("Where", f"{where.gpu or where.hardware}, Python {where.python}, "
+                  f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
+        ("Finished", f"{where.finished} by {where.command}"),
+        ("Folder", str(stored.folder)),
+        *(("Note", _note(badge)) for badge in badges([record])),
+    ]  # fmt: skip
+    return "\n".join(_field(name, value, width) for name, value in pairs)
+
+
+def _note(badge: Badge) -> str:
+    return f"{badge.name}: {badge.amount} {badge.reason}" if badge.amount else f"{badge.name}: {badge.reason}"
+
+
+def _recipe(stored: Stored) -> str:
+    recipe = stored.record.run.recipe
+    parts = [f"learning rate {recipe.learning_rate:g}", recipe.schedule, f"micro-batch {recipe.micro_batch}"]
+    if recipe.method != "full":
+        parts.append(f"rank {recipe.rank}, alpha {recipe.alpha}, dropout {recipe.dropout:g}")
+    return ", ".join(parts)
+
+
+def _scores(stored: Stored) -> list[str]:
+    record = stored.record
+    names = {"tuned": "tuned", "base": "untuned", **REFERENCES}
+    table = [["", *(LABELS[kind] for kind in KINDS)]]
+    for row, name in names.items():
+        if row in record.scores:
+            table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
+    table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
+    return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
+
+
+def _further(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The metrics of `--metrics`, by their own names and in their own units."""
+    if not found:
+        return []
+    names = list(found["tuned"])
+    table = [["", *names]]
+    for row, said in (("tuned", "tuned"), ("base", "untuned")):
+        table.append([said, *(f"{found[row][name]:.4g}" for name in names)])
+    return ["", *columns(table, right=range(1, len(names) + 1))]
+
+
+def _answer(one: Answer, width: int) -> str:
+    change = f"{words.score(one.base_score)} to {words.score(one.tuned_score)} ({words.change(one.gain)})"
+    head = f"{one.why.capitalize()}, {change}, {one.id}" if one.why else f"{change}, {one.id}"
+    rows = {"question": one.question, "reference": one.reference, "untuned": one.base, "tuned": one.tuned}
+    return "\n".join([head, *(_field(name, _safe(value), width) for name, value in rows.items())])
+
+
+def _field(name: str, value: str, width: int) -> str:
+    return textwrap.fill(f"{name:<11} {value}", width, subsequent_indent=" " * 12)
+
+
+def _safe(value: str) -> str:
+    """A model's text for a terminal: no escape sequences, no line breaks, not without end."""
+    flat = " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())
+    if not flat:
+        return "(empty)"
+    return flat if len(flat) <= LONGEST else f"{flat[:LONGEST]} ... ({len(flat)} characters)"

@@ -1,0 +1,205 @@
+"""What an attempt leaves: the parts of a record on disk, and the record with its accounts."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from bench import provenance as machine
+from bench.data.prepare import Selection
+from bench.digest import digest, file_digest
+from bench.run.generate import Completion
+from bench.run.identity import Run
+from bench.run.job import Job
+from bench.score.rows import Scores
+from bench.spec import Example
+from bench.stats import Interval
+from bench.store.record import (
+    CARD,
+    COMPLETIONS,
+    CURVE,
+    SCORES,
+    Data,
+    Estimate,
+    Provenance,
+    Record,
+    Spent,
+    Written,
+    weights_folder,
+)
+from bench.train.encoded import Encoded
+from bench.train.fit import Fitted
+from bench.train.load import Loaded
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that a run gave: what it saw, wrote, scored and spent."""
+
+    #: The training examples in the order in which they were seen, and the same as token ids.
+    order: Sequence[Example]
+    encoded: Sequence[Encoded]
+    selection: Selection
+    fitted: Fitted
+    base: Sequence[Completion]
+    tuned: Sequence[Completion]
+    scores: Scores
+    #: Trainable parameters, and all.
+    parameters: tuple[int, int]
+
+
+def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Write the weights and the record's long lists; file -> digest of each."""
+    weights = folder / weights_folder(loaded.adapter)
+    loaded.model.save_pretrained(weights, safe_serialization=True)
+    loaded.tokenizer.save_pretrained(weights)
+    artifacts = {
+        str(file.relative_to(folder)): file_digest(file)
+        for file in sorted(weights.rglob("*"))
+        if file.is_file() and file.name != CARD
+    }
+    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
+    _write_lines(folder / COMPLETIONS, _completions(outcome))
+    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
+    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
+
+
+def record_of(
+    outcome: Outcome,
+    job: Job,
+    loaded: Loaded,
+    saved: tuple[dict[str, str], dict[str, str]],
+    seconds: Mapping[str, float],
+    started: datetime,
+) -> Record:
+    """The record of a run whose parts are `saved`; `seconds` is wall-clock time by stage."""
+    artifacts, files = saved
+    examples = outcome.selection.eval
+    return Record(
+        id=job.run.id,
+        run=job.run,
+        backend=loaded.backend,
+        data=_data(outcome),
+        spent=_spent(outcome, seconds, job.run),
+        scores={
+            row: {metric: _estimate(value) for metric, value in values.items()}
+            for row, values in outcome.scores.means.items()
+        },
+        gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
+        further=outcome.scores.further,
+        written={"tuned": written(outcome.tuned, examples), "base": written(outcome.base, examples)},
+        final_loss=outcome.fitted.final_loss,
+        provenance=_provenance(job, started),
+        files=files,
+        artifacts=artifacts,
+    )
+
+
+def _estimate(value: Interval) -> Estimate:
+    return Estimate(mean=value.mean, low=value.low, high=value.high)
+
+
+def _scores(outcome: Outcome) -> dict[str, object]:
+    examples = outcome.selection.eval
+    return {
+        "ids": [example.id for example in examples],
+        "groups": [example.group for example in examples],
+        "categories": [example.category for example in examples],
+        "rows": outcome.scores.table,
+    }
+
+
+def _completions(outcome: Outcome) -> list[dict[str, object]]:
+    rows = zip(outcome.selection.eval, outcome.base, outcome.tuned, strict=True)
+    return [
+        {
+            "id": example.id,
+            "question": example.question,
+            "context": example.context,
+            "references": list(example.answers),
+            "category": example.category,
+            "base": base.text,
+            "tuned": tuned.text,
+        }
+        for example, base, tuned in rows
+    ]
+
+
+def _write_lines(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    with file.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _data(outcome: Outcome) -> Data:
+    examples, order = outcome.selection.eval, outcome.order
+    words = [len(example.answers[0].split()) for example in examples]
+    distinct = len({example.id for example in order})
+    return Data(
+        prepared=outcome.selection.prepared,
+        selected={**outcome.selection.counts, "distinct training examples seen": distinct},
+        train_digest=digest([example.id for example in order]),
+        eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
+        reference_words=sum(words) / len(words),
+    )
+
+
+def _spent(outcome: Outcome, seconds: Mapping[str, float], run: Run) -> Spent:
+    meter = outcome.fitted.meter
+    scale = 1 if sys.platform == "darwin" else 1024
+    trainable, everything = outcome.parameters
+    return Spent(
+        examples=meter.examples,
+        steps=meter.steps,
+        effective_batch=meter.examples // meter.steps,
+        supervised_tokens=meter.supervised_tokens,
+        total_tokens=meter.total_tokens,
+        flops=outcome.fitted.flops,
+        seconds={name: round(took, 3) for name, took in seconds.items()},
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
+        peak_gpu_memory=torch.cuda.max_memory_allocated() if run.device == "cuda" else None,
+        trainable_parameters=trainable,
+        parameters=everything,
+        truncated=sum(example.truncated for example in outcome.encoded),
+    )
+
+
+def written(completions: Sequence[Completion], examples: Sequence[Example]) -> Written:
+    """What a row's completions look like in numbers."""
+    count = len(completions)
+    return Written(
+        examples=count,
+        mean_tokens=sum(c.tokens for c in completions) / count,
+        mean_words=sum(len(c.text.split()) for c in completions) / count,
+        empty=sum(not c.text for c in completions),
+        truncated=sum(c.truncated for c in completions),
+        echoed=sum(
+            c.text.lower().startswith(example.question.lower())
+            for c, example in zip(completions, examples, strict=True)
+        ),
+        distinct=len({c.text for c in completions}),
+    )
+
+
+def _provenance(job: Job, started: datetime) -> Provenance:
+    """Where and how the run came about."""
+    return Provenance(
+        versions=machine.versions(),
+        commit=job.commit,
+        dirty=job.dirty,
+        python=platform.python_version(),
+        platform=platform.platform(),
+        hardware=machine.hardware(),
+        gpu=torch.cuda.get_device_name() if job.run.device == "cuda" else None,
+        threads=job.threads,
+        command=job.command,
+        started=started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,179 @@
+"""One run's whole life, in its own process: load, generate, train, generate, score, save.
+
+Everything it reports goes through `emit`; everything it leaves goes into its workspace. It does
+not know the ledger: the driver publishes what a finished attempt left.
+
+A fully tuned model answers as base before it is trained. With an adapter the base is the same
+model with the adapter off, asked after training, so both rows come from one loaded model in
+one state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.data.prepare import training_order
+from bench.run.account import Outcome, record_of, save
+from bench.run.encode import encode_all, encode_prompt
+from bench.run.generate import Completion, complete
+from bench.run.identity import Run
+from bench.run.job import PENDING, Job, read_selection
+from bench.score.identity import scorer
+from bench.score.rows import score_run
+from bench.spec import Example
+from bench.store.record import Stage
+from bench.train.encoded import Encoded
+from bench.train.fit import Fitted, fit
+from bench.train.load import Loaded, load
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def execute(job: Job, emit: Emit) -> None:
+    """Run the job; leaves the pending record and its parts in the job's workspace.
+
+    Raises what goes wrong; `emit` has then named the stage.
+    """
+    started = datetime.now(UTC)
+    torch.set_num_threads(job.threads)
+    run, folder = job.run, Path(job.workspace)
+    clock = Clock(emit)
+    with clock.stage("prepare"):
+        selection = read_selection(Path(job.selection))
+        order = training_order(selection.train, run.contract.budget, run.seed)
+    with clock.stage("load"):
+        loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
+        encoded = _encoded(run, loaded, order)
+        validation = _encoded(run, loaded, selection.followed)
+        prompts = _prompts(run, loaded, selection.eval)
+        parameters = _parameters(loaded.model)
+    if not loaded.adapter:
+        base = _answers("generate base", run, loaded, prompts, clock)
+    fitted = _train(job, loaded, encoded, validation, clock)
+    if loaded.adapter:
+        with loaded.model.disable_adapter():
+            base = _answers("generate base", run, loaded, prompts, clock)
+    tuned = _answers("generate tuned", run, loaded, prompts, clock)
+    with clock.stage("score"):
+        scores = score_run(
+            scorer(run.contract.scorer),
+            selection.eval,
+            selection.train,
+            {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
+            run.contract.metrics,
+        )
+    outcome = Outcome(order, encoded, selection, fitted, base, tuned, scores, parameters)
+    with clock.stage("save"):
+        saved = save(outcome, loaded, folder)
+    record = record_of(outcome, job, loaded, saved, clock.seconds, started)
+    (folder / PENDING).write_text(record.model_dump_json(), encoding="utf-8")
+
+
+def _train(
+    job: Job, loaded: Loaded, encoded: list[Encoded], validation: list[Encoded], clock: Clock
+) -> Fitted:
+    def report(step: int, steps: int, loss: float) -> None:
+        clock.emit({"event": "step", "step": step, "steps": steps, "loss": loss})
+
+    with clock.stage("train"):
+        fitted = fit(
+            job.run,
+            loaded,
+            encoded,
+            Path(job.workspace) / "checkpoints",
+            report=report,
+            checkpoint_every=job.checkpoint_every,
+            trackers=job.trackers,
+            validation=validation,
+        )
+    clock.apart("train", "validation loss", fitted.meter.validation_seconds)
+    return fitted
+
+
+class Clock:
+    """Seconds per stage; tells the driver which stage begins."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.emit = emit
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Time a stage."""
+        self.emit({"event": "stage", "stage": name})
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def apart(self, whole: Stage, part: Stage, seconds: float) -> None:
+        """Count a part of a timed stage as a stage of its own."""
+        self.seconds[whole] -= seconds
+        self.seconds[part] = seconds
+
+
+def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Encoded]:
+    return encode_all(examples, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective)
+
+
+def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list[int]]:
+    contract = run.contract
+    return [
+        encode_prompt(
+            example,
+            loaded.tokenizer,
+            run.template,
+            contract.max_length,
+            contract.decoding,
+            run.model.objective,
+        )
+        for example in examples
+    ]
+
+
+def _answers(
+    stage: Stage, run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock
+) -> list[Completion]:
+    with clock.stage(stage), _inference(loaded):
+        return complete(
+            loaded.model,
+            loaded.tokenizer,
+            prompts,
+            run.contract.decoding,
+            run.model.objective,
+            progress=lambda done, total: clock.emit({"event": "answered", "done": done, "total": total}),
+        )
+
+
+@contextmanager
+def _inference(loaded: Loaded) -> Iterator[None]:
+    """Unsloth swaps kernels between training and inference; the others need nothing."""
+    if loaded.backend.name != "unsloth":
+        with nullcontext():
+            yield
+        return
+    from unsloth import FastLanguageModel
+
+    FastLanguageModel.for_inference(loaded.model)
+    try:
+        yield
+    finally:
+        FastLanguageModel.for_training(loaded.model)
+
+
+def _parameters(model: Any) -> tuple[int, int]:
+    """Trainable and all parameters; a 4-bit weight counts as the numbers that it stands for."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    everything = sum(_numel(p) for p in model.parameters())
+    return trainable, everything
+
+
+def _numel(parameter: Any) -> int:
+    state = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else int(parameter.numel())

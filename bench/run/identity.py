@@ -1,0 +1,91 @@
+"""A run: one model, one contract, one seed, with an identity.
+
+The id is readable and ends in a digest of all that defines the run: checkpoint, recipe, scale,
+contract, seed, device, backend and the versions of the packages that this run's path uses. So
+the same command finds its finished runs again, and an upgraded library makes a new run beside
+the old one instead of overwriting it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.digest import digest
+from bench.spec import Contract, Device, ModelSpec, Recipe, Scale
+
+
+class Checkpoint(BaseModel):
+    """The weights that a run starts from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Hub repository or absolute folder; a twin's folder is found anew on each machine.
+    source: str
+    #: Commit, or digest of the folder's weights, configuration and tokenizer.
+    revision: str
+    kind: Literal["hub", "folder", "twin"]
+
+
+class Run(BaseModel):
+    """One model, one contract, one seed, on one kind of machine with given package versions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelSpec
+    recipe: Recipe
+    checkpoint: Checkpoint
+    scale: Scale
+    contract: Contract
+    seed: int
+    device: Device
+    backend: Literal["transformers", "unsloth"]
+    versions: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.model.name
+
+    @property
+    def template(self) -> str:
+        """The prompt template in force: the contract's, unless the spec must have its own."""
+        return self.model.template or self.contract.template
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits over all that can change this run's numbers."""
+        source = self.checkpoint.revision if self.checkpoint.kind != "hub" else self.checkpoint.model_dump()
+        return digest(
+            {
+                "model": [self.model.name, self.model.objective, source],
+                "recipe": self.recipe.model_dump(mode="json"),
+                "template": self.template,
+                "contract": self.contract.model_dump(mode="json"),
+                **self.model_dump(mode="json", include={"scale", "seed", "device", "backend", "versions"}),
+            }
+        )
+
+    @property
+    def id(self) -> str:
+        """The folder name of its record."""
+        return f"{self.model.name}-{self.scale}-s{self.seed}-{self.digest[:12]}"
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes per optimizer step."""
+        return self.contract.budget.effective_batch // self.recipe.micro_batch
+
+
+class Backend(BaseModel):
+    """Which libraries trained the model, and every fallback on the way there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    reason: str
+    #: What was asked for and could not be had, each with its reason; shown on the board.
+    fallbacks: tuple[str, ...] = ()
+    precision: str
+    quantisation: str | None = None

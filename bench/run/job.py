@@ -1,0 +1,57 @@
+"""What a driver hands to an attempt: a job, and a file with the examples that its contract selects.
+
+Light on purpose: the driver writes these and never imports torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.data.prepare import Selection
+from bench.run.identity import Run
+from bench.spec import Example
+
+#: The record of a finished attempt, before the driver publishes it.
+PENDING = "pending.json"
+
+
+class Job(BaseModel):
+    """All that an attempt is told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: Run
+    #: A twin's or a local checkpoint's folder on this machine; none for the hub.
+    checkpoint_folder: str | None
+    #: File of the selected examples, as `write_selection` leaves it.
+    selection: str
+    workspace: str
+    threads: int
+    command: str
+    commit: str | None
+    dirty: bool
+    checkpoint_every: int = 200
+    trackers: tuple[str, ...] = ()
+
+
+def write_selection(file: Path, selection: Selection) -> None:
+    """Leave a selection for the attempts to read."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_suffix(".tmp")
+    fresh.write_text(json.dumps(asdict(selection), ensure_ascii=False), encoding="utf-8")
+    fresh.replace(file)
+
+
+def read_selection(file: Path) -> Selection:
+    """What `write_selection` left."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+
+    def examples(part: str) -> tuple[Example, ...]:
+        return tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part])
+
+    parts = examples("train"), examples("eval"), examples("followed")
+    return Selection(*parts, content["counts"], content["prepared"])

@@ -1,0 +1,91 @@
+"""Models x seeds under one contract become runs. Pure: the machine is described by arguments.
+
+Which backend a model gets is decided here, from the installed versions, because it is part of
+the run's identity: a record made through Unsloth is never taken for one made without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from bench.errors import BudgetError, RequestError
+from bench.run.identity import Checkpoint, Run
+from bench.spec import Contract, Device, ModelSpec, Recipe, Scale
+
+#: Packages whose version can change a run's numbers, by what the run uses.
+ALWAYS = ("bench", "torch", "transformers", "tokenizers", "accelerate")
+CAUSAL = ("trl",)
+ADAPTER = ("peft",)
+FOUR_BIT = ("bitsandbytes",)
+UNSLOTH = ("unsloth", "unsloth_zoo")
+
+
+def plan(
+    models: Iterable[tuple[ModelSpec, Checkpoint]],
+    seeds: Sequence[int],
+    contract: Contract,
+    scale: Scale,
+    device: Device,
+    versions: Mapping[str, str],
+    backend: Literal["auto", "transformers", "unsloth"] = "auto",
+) -> list[Run]:
+    """The runs, models in the given order, seeds innermost. Raises `BudgetError`, `RequestError`."""
+    runs = []
+    for spec, checkpoint in models:
+        recipe = spec.recipe_at(scale)
+        check_micro_batch(spec, recipe, contract)
+        chosen = choose_backend(spec, recipe, versions, backend)
+        needed = packages(spec, recipe, chosen)
+        if checkpoint.kind == "folder":  # a record names no path of the machine that made it
+            spec = spec.model_copy(update={"checkpoint": checkpoint.source})
+        runs += [
+            Run(
+                model=spec,
+                recipe=recipe,
+                checkpoint=checkpoint,
+                scale=scale,
+                contract=contract,
+                seed=seed,
+                device=device,
+                backend=chosen,
+                versions={name: versions[name] for name in needed if name in versions},
+            )
+            for seed in seeds
+        ]
+    return runs
+
+
+def check_micro_batch(spec: ModelSpec, recipe: Recipe, contract: Contract) -> None:
+    """Raise `BudgetError` where micro-batches cannot add up to the effective batch."""
+    effective = contract.budget.effective_batch
+    if effective % recipe.micro_batch:
+        divisors = [n for n in range(1, effective + 1) if effective % n == 0]
+        raise BudgetError(
+            f"models/{spec.name}.toml: 'recipe.micro_batch' = {recipe.micro_batch} does not divide the "
+            f"effective batch {effective}; use one of {', '.join(map(str, divisors))}"
+        )
+
+
+def choose_backend(
+    spec: ModelSpec,
+    recipe: Recipe,
+    versions: Mapping[str, str],
+    asked: Literal["auto", "transformers", "unsloth"] = "auto",
+) -> Literal["transformers", "unsloth"]:
+    """Unsloth for 4-bit causal models where it is installed, else transformers."""
+    possible = spec.objective == "causal" and recipe.method == "qlora"
+    if asked == "unsloth" and possible and "unsloth" not in versions:
+        raise RequestError("--backend unsloth: not installed; pip install 'bench-sft[unsloth]'")
+    return "unsloth" if possible and asked != "transformers" and "unsloth" in versions else "transformers"
+
+
+def packages(spec: ModelSpec, recipe: Recipe, backend: str) -> tuple[str, ...]:
+    """The packages whose versions are part of this run's identity."""
+    return (
+        *ALWAYS,
+        *(CAUSAL if spec.objective == "causal" else ()),
+        *(ADAPTER if recipe.method != "full" else ()),
+        *(FOUR_BIT if recipe.method == "qlora" or recipe.optimizer.endswith("8bit") else ()),
+        *(UNSLOTH if backend == "unsloth" else ()),
+    )

@@ -1,0 +1,139 @@
+"""Where records live: a folder of folders, one per run, that is its own index.
+
+A record is written under a temporary name and renamed last, so whatever stands under
+`runs/<id>/` is whole. There is no lock and no shared file: two machines' results merge by
+copying folders, and a team can commit `runs/` to git. Failures are kept beside the records and
+go when their run succeeds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.digest import file_digest
+from bench.errors import RecordError
+from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Failure, Record, seal, unseal
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A record and the folder it lies in; the long lists are read when asked for."""
+
+    record: Record
+    folder: Path
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        """`ids`, `groups`, `categories` and row -> metric -> {"p", "r", "f"} -> list of floats."""
+        found: dict[str, Any] = json.loads(self._checked(SCORES))
+        return found
+
+    @cached_property
+    def completions(self) -> list[dict[str, Any]]:
+        """Per example: id, question, context, references, category, base and tuned text."""
+        return [json.loads(line) for line in self._checked(COMPLETIONS).split("\n") if line]
+
+    @cached_property
+    def curve(self) -> list[dict[str, Any]]:
+        """Per logged step: step, examples, loss, learning_rate, grad_norm."""
+        return [json.loads(line) for line in self._checked(CURVE).split("\n") if line]
+
+    def _checked(self, name: str) -> str:
+        file = self.folder / name
+        if not file.is_file() or file_digest(file) != self.record.files[name]:
+            raise RecordError(f"{file}: missing, edited or cut short; run it again")
+        # Read as bytes: a completion may hold any line separator that str.splitlines knows.
+        return file.read_bytes().decode()
+
+
+class Ledger:
+    """The records and failures under one output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.runs = out / "runs"
+        self.failures = out / "failed"
+        self.work = out / ".work"
+
+    def finished(self, id: str) -> bool:
+        """Whether a whole record of this run is there, matching its digests."""
+        folder = self.runs / id
+        if not (folder / RECORD).is_file():
+            return False
+        try:
+            record = read(folder)
+        except RecordError:
+            return False
+        return all(
+            (folder / name).is_file() and file_digest(folder / name) == record.files[name] for name in PARTS
+        )
+
+    def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
+        """The readable records, oldest id first, and a message for each that was left out."""
+        folders = [self.runs / id for id in ids] if ids is not None else self._folders()
+        found, messages = [], []
+        for folder in folders:
+            try:
+                found.append(Stored(read(folder), folder))
+            except RecordError as error:
+                messages.append(str(error))
+        return found, messages
+
+    def failed(self) -> list[Failure]:
+        """What died and was not repeated since."""
+        files = sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []
+        return [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+
+    def workspace(self, id: str) -> Path:
+        """Where a run keeps checkpoints and logs until it is finished; it may be there already."""
+        folder = self.work / id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def publish(self, record: Record, folder: Path) -> Path:
+        """Make a folder with all parts of a record the record: sealed, then renamed into place."""
+        (folder / RECORD).write_text(
+            json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        target = self.runs / record.id
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():  # broken, or it would not have been run again
+            shutil.rmtree(target)
+        folder.replace(target)
+        (self.failures / f"{record.id}.json").unlink(missing_ok=True)
+        return target
+
+    def fail(self, failure: Failure) -> None:
+        """Keep the reason why a run died."""
+        self.failures.mkdir(parents=True, exist_ok=True)
+        file = self.failures / f"{failure.id}.json"
+        fresh = file.with_suffix(".tmp")
+        fresh.write_text(failure.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        fresh.replace(file)
+
+    def _folders(self) -> Iterator[Path]:
+        if self.runs.is_dir():
+            with os.scandir(self.runs) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_dir() and entry.name[0] != ".")
+            yield from (self.runs / name for name in names)
+
+
+def read(folder: Path) -> Record:
+    """One record, checked against its digest. Raises `RecordError`."""
+    file = folder / RECORD
+    try:
+        raw = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise RecordError(f"{folder}: holds no {RECORD}") from None
+    except (ValueError, OSError) as error:
+        raise RecordError(f"{file}: cannot be read ({error}); cut short or edited") from None
+    if not isinstance(raw, dict):
+        raise RecordError(f"{file}: is not a record")
+    return unseal(raw, str(file))

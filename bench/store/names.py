@@ -1,0 +1,185 @@
+"""What A and B of a comparison name: from a word on the command line to a set of records.
+
+In the order in which they are tried: a run's id, `current` (the newest record of every run), a saved
+baseline, an environment (`trl==1.14.2`), a folder of records, a unique prefix of a run's id, a git commit
+or tag.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache, cached_property
+from pathlib import Path
+
+from bench.errors import Incomparable, RequestError, UnknownName
+from bench.spec import NAME
+from bench.store.baselines import baseline_file, baselines, load_baseline
+from bench.store.ledger import Ledger, Stored
+from bench.store.record import RECORD, Failure
+from bench.store.sides import Side, newest, side_of
+
+CURRENT = "current"
+KINDS = (
+    "a run id or the start of one, a commit or tag, a saved baseline, an environment such as trl==1.14.2, "
+    "a folder of records, or 'current'"
+)
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9._-]+==[^,=\s]+(,[A-Za-z0-9._-]+==[^,=\s]+)*")
+_COMMIT = re.compile(r"[0-9a-f]{4,64}")
+
+
+class _ReadOnce(Ledger):
+    """A ledger whose records are read once, however many names are looked up in it."""
+
+    @cached_property
+    def _everything(self) -> tuple[list[Stored], list[str]]:
+        return super().load()
+
+    def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
+        return self._everything if ids is None else super().load(ids)
+
+
+def select_both(a: str, b: str, ledger: Ledger) -> tuple[Side, Side]:
+    """The two sides of a comparison; a ledger of thousands of records is read once for both."""
+    once = _ReadOnce(ledger.out)
+    return select(a, once), select(b, once)
+
+
+def select(name: str, ledger: Ledger) -> Side:
+    """The records and failures that a name stands for, with a message for each that cannot be read.
+
+    Raises `UnknownName` where it names nothing and `Incomparable` where it names no readable record.
+    """
+    if NAME.fullmatch(name) and (ledger.runs / name / RECORD).is_file():
+        records, messages = ledger.load([name])
+        return side_of(name, records, (), messages)
+    if name == CURRENT:
+        return current(ledger)
+    if NAME.fullmatch(name) and baseline_file(ledger, name).is_file():
+        return load_baseline(name, ledger)
+    if _ENVIRONMENT.fullmatch(name):
+        return _environment(name, ledger)
+    if Path(name).is_dir() and (found := _folder(name)) is not None:
+        return found
+    records, messages = ledger.load()
+    found = _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
+    if found is None:
+        known = [*baselines(ledger), *(one.record.id for one in records)]
+        raise UnknownName("set of records", name, get_close_matches(name, known, n=1, cutoff=0.6) or [KINDS])
+    return found
+
+
+def current(ledger: Ledger, name: str = CURRENT) -> Side:
+    """The newest record of every run, or its failure where that is newer."""
+    records, messages = ledger.load()
+    latest = [run for seeds in newest([*records, *ledger.failed()]).values() for run in seeds.values()]
+    return Side(
+        name,
+        tuple(run for run in latest if isinstance(run, Stored)),
+        tuple(run for run in latest if isinstance(run, Failure)),
+        tuple(messages),
+    )
+
+
+def _environment(name: str, ledger: Ledger) -> Side:
+    wanted = {_folded(package): version for package, version in (one.split("==") for one in name.split(","))}
+    records, messages = ledger.load()
+
+    def has(*versions: Mapping[str, str]) -> bool:
+        found = {_folded(package): version for one in versions for package, version in one.items()}
+        return all(
+            version in (found.get(package), found.get(package, "").partition("+")[0])
+            for package, version in wanted.items()
+        )
+
+    kept = [one for one in records if has(one.record.provenance.versions, one.record.run.versions)]
+    failures = [one for one in ledger.failed() if has(one.run.versions, one.versions)]
+    if not kept and not failures:
+        known = {
+            f"{package}=={version}"
+            for one in records
+            for package, version in {**one.record.provenance.versions, **one.record.run.versions}.items()
+            if _folded(package) in wanted
+        }
+        raise UnknownName("environment", name, known)
+    return side_of(name, kept, failures, messages)
+
+
+@cache
+def _folded(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _folder(name: str) -> Side | None:
+    """A folder with `runs/` in it, a folder of record folders, or one record's folder."""
+    folder = Path(name)
+    if (folder / RECORD).is_file():
+        holder, ids = _holder(folder.resolve().parent), [folder.resolve().name]
+        records, messages = holder.load(ids)
+        return side_of(name, records, (), messages)
+    holder = Ledger(folder)
+    if not holder.runs.is_dir():
+        if not any(folder.glob(f"*/{RECORD}")):
+            return None
+        holder = _holder(folder)
+    records, messages = holder.load()
+    return side_of(name, records, holder.failed(), messages)
+
+
+def _holder(runs: Path) -> Ledger:
+    """The ledger whose record folders stand in `runs`, whatever that folder is called."""
+    ledger = Ledger(runs.parent)
+    ledger.runs = runs
+    return ledger
+
+
+def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]) -> Side | None:
+    failures = [one for one in ledger.failed() if one.id.startswith(name)]
+    ids = sorted(
+        {one.record.id for one in records if one.record.id.startswith(name)} | {one.id for one in failures}
+    )
+    if len(ids) > 1 and name not in ids:
+        raise RequestError(
+            f"'{name}' is the start of {len(ids)} run ids ({ids[0]}, {ids[1]} ...); give more of one"
+        )
+    if not ids:
+        return None
+    id = name if name in ids else ids[0]
+    return side_of(
+        name,
+        [one for one in records if one.record.id == id],
+        [one for one in failures if one.id == id],
+        [message for message in messages if id in message],
+    )
+
+
+def _by_commit(name: str, records: list[Stored], messages: list[str]) -> Side | None:
+    commit = _resolved(name) or (name if _COMMIT.fullmatch(name) else None)
+    kept = [one for one in records if commit and (one.record.provenance.commit or "").startswith(commit)]
+    if kept:
+        return side_of(name, kept, (), messages)
+    if commit and _resolved(name):
+        held = sorted({(one.record.provenance.commit or "")[:8] for one in records} - {""})
+        raise Incomparable(
+            f"commit {commit[:8]} ('{name}') left no record; there are records of: {_some(held)}"
+        )
+    return None
+
+
+def _resolved(name: str) -> str | None:
+    """The commit that git knows by this name, if we are inside a repository."""
+    if name.startswith("-"):
+        return None
+    command = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    commit = found.stdout.strip()
+    return commit if found.returncode == 0 and _COMMIT.fullmatch(commit) else None
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") or "none"

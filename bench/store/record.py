@@ -1,0 +1,195 @@
+"""What a run leaves: an immutable folder that is enough to rank, compare and explain it.
+
+    runs/<id>/record.json        this module's `Record`: small, everything but the long lists
+              scores.json        per example: ROUGE of tuned, base and reference rows
+              completions.jsonl  per example: question, references, what base and tuned wrote
+              curve.jsonl        training curve, one line per logged step
+              log.txt            what the libraries printed
+              adapter/ or model/ the weights; may be deleted, the record stays whole
+
+`record.json` holds the digest of every other file and of itself, so a record that was edited
+or cut short is detected. `FORMAT` is its version; `UPGRADES` names a function for each older
+one. A record of a later version is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.digest import digest
+from bench.errors import RecordError
+from bench.run.identity import Backend, Run
+
+FORMAT = 1
+#: version -> function that turns such a record's JSON into the next version's.
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+RECORD, SCORES, COMPLETIONS, CURVE, LOG = (
+    "record.json",
+    "scores.json",
+    "completions.jsonl",
+    "curve.jsonl",
+    "log.txt",
+)
+#: Beside the weights; written by the driver from the whole record, so its digest is not part of that.
+CARD = "README.md"
+#: The files that a whole record must have.
+PARTS = (SCORES, COMPLETIONS, CURVE)
+
+Stage = Literal[
+    "prepare", "load", "generate base", "train", "validation loss", "generate tuned", "score", "save"
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Estimate(_Part):
+    """A mean over examples with its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Spent(_Part):
+    """What the run really used, measured and not derived from the budget."""
+
+    examples: int
+    steps: int
+    effective_batch: int
+    #: Tokens with a loss, and all tokens that were not padding, over training.
+    supervised_tokens: int
+    total_tokens: int
+    #: Floating-point operations of training as `transformers` estimates them.
+    flops: float
+    #: Stage -> wall-clock seconds.
+    seconds: dict[str, float]
+    #: Bytes at the highest point of the run's process; none where there is no GPU.
+    peak_memory: int
+    peak_gpu_memory: int | None = None
+    trainable_parameters: int
+    parameters: int
+    #: Training examples whose prompt or answer was cut to the maximum length.
+    truncated: int = 0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Training throughput in tokens that were not padding."""
+        return self.total_tokens / self.seconds["train"] if self.seconds.get("train") else 0.0
+
+
+class Written(_Part):
+    """What a model wrote, in numbers that show broken generation at a glance."""
+
+    examples: int
+    mean_tokens: float
+    mean_words: float
+    #: Completions that are empty, that reached the limit of new tokens, that repeat the prompt.
+    empty: int
+    truncated: int
+    echoed: int
+    distinct: int
+
+
+class Data(_Part):
+    """What the run was trained and scored on."""
+
+    #: Data set -> reason -> rows.
+    prepared: dict[str, dict[str, int]]
+    selected: dict[str, int]
+    #: Digests over ids and order of the training examples seen, and of the evaluation set.
+    train_digest: str
+    eval_digest: str
+    #: Mean words of the references, to hold answers' lengths against.
+    reference_words: float
+
+
+class Provenance(_Part):
+    """Where and how a run came about."""
+
+    versions: dict[str, str]
+    commit: str | None
+    dirty: bool
+    python: str
+    platform: str
+    hardware: str
+    gpu: str | None = None
+    threads: int
+    command: str
+    started: str
+    finished: str
+
+
+class Record(_Part):
+    """A finished run."""
+
+    format: int = FORMAT
+    id: str
+    run: Run
+    backend: Backend
+    data: Data
+    spent: Spent
+    #: "tuned", "base", and "copy", "nearest" (reference rows) -> metric -> estimate of F (or value).
+    scores: dict[str, dict[str, Estimate]]
+    #: Metric -> paired difference of tuned over base.
+    gain: dict[str, Estimate]
+    #: Corpus-level values of further metrics: row -> name -> value.
+    further: dict[str, dict[str, float]] = Field(default_factory=dict)
+    written: dict[str, Written]
+    final_loss: float
+    provenance: Provenance
+    #: File name -> SHA-256, of `PARTS`.
+    files: dict[str, str]
+    #: The same for weights, which may be deleted later.
+    artifacts: dict[str, str] = Field(default_factory=dict)
+
+
+class Failure(_Part):
+    """A run that died: what the board shows below the table."""
+
+    format: int = FORMAT
+    id: str
+    run: Run
+    stage: str
+    reason: str
+    traceback: str = ""
+    when: str
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
+def weights_folder(adapter: bool) -> str:
+    """Where in a record's folder the weights lie."""
+    return "adapter" if adapter else "model"
+
+
+def seal(record: Record) -> dict[str, Any]:
+    """The record as JSON with its own digest."""
+    body = record.model_dump(mode="json")
+    return {**body, "digest": digest(body)}
+
+
+def unseal(raw: Mapping[str, Any], where: str) -> Record:
+    """The record in a JSON object, upgraded where it is of an older format.
+
+    Raises `RecordError` naming `where` if it was edited, cut short, or comes from a later program.
+    """
+    body = {key: value for key, value in raw.items() if key != "digest"}
+    if digest(body) != raw.get("digest"):
+        raise RecordError(f"{where}: does not match its digest; edited or cut short")
+    version = body.get("format")
+    if not isinstance(version, int) or version > FORMAT:
+        raise RecordError(f"{where}: record format {version}, this program reads up to {FORMAT}; upgrade it")
+    while version < FORMAT:
+        if version not in UPGRADES:
+            raise RecordError(f"{where}: record format {version} is no longer read")
+        body, version = UPGRADES[version](body), version + 1
+    try:
+        return Record.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecordError(f"{where}: '{'.'.join(map(str, first['loc']))}' {first['msg']}") from None

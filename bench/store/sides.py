@@ -1,0 +1,67 @@
+"""A side: a named set of records and failures, and the newest run of each row in it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench.errors import Incomparable
+from bench.spec import Contract
+from bench.store.ledger import Stored
+from bench.store.record import Failure
+
+#: One row of a table: model, scale, contract.
+Slot = tuple[str, str, Contract]
+Runs = dict[Slot, dict[int, "Stored | Failure"]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two sets that are compared; `messages` tell what could not be read."""
+
+    name: str
+    records: tuple[Stored, ...]
+    failures: tuple[Failure, ...] = ()
+    messages: tuple[str, ...] = ()
+
+
+def moment(run: Stored | Failure) -> datetime:
+    """When a run finished or died."""
+    text = run.when if isinstance(run, Failure) else run.record.provenance.finished
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def slot(run: Stored | Failure) -> Slot:
+    """The row that a run belongs to."""
+    planned = run.run if isinstance(run, Failure) else run.record.run
+    return planned.name, planned.scale, planned.contract
+
+
+def newest(runs: Iterable[Stored | Failure]) -> Runs:
+    """Row -> seed -> the run that finished or died last."""
+    found: Runs = defaultdict(dict)
+    for run in runs:
+        seed = (run.run if isinstance(run, Failure) else run.record.run).seed
+        seeds = found[slot(run)]
+        if seed not in seeds or moment(seeds[seed]) <= moment(run):
+            seeds[seed] = run
+    return dict(found)
+
+
+def side_of(
+    name: str, records: Iterable[Stored], failures: Iterable[Failure], messages: Iterable[str]
+) -> Side:
+    """A side that holds something. Raises `Incomparable` where nothing could be read."""
+    messages = list(messages)
+    side = Side(name, tuple(records), tuple(failures), tuple(messages))
+    if not side.records and not side.failures:
+        why = f": {messages[0]}" if messages else ""
+        more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
+        raise Incomparable(f"'{name}' holds no record that can be read{why}{more}")
+    return side

@@ -1,0 +1,1 @@
+"""Other sets of package versions: resolved, built, and asked for a run."""

@@ -1,0 +1,140 @@
+"""Saved weights write their answers once more, under another contract's decoding or other versions.
+
+The driver's side is `redecode`: it starts one process per environment, in that environment. What that
+process does is `main`: the base is loaded as the run loaded it, the saved weights are put into it, and
+the prompts and the decoding are those of the other run. Under the same versions and decoding the texts
+come out as they were, word for word; the tests hold that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.run.identity import Run
+from bench.spec import Example
+
+#: How a process of this module answers: a line for each task, in order.
+MODULE = "bench.versions.redecode"
+
+
+class Task(BaseModel):
+    """One run's weights and what they are to answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: Whose weights these are, with the contract and versions of the other run.
+    run: Run
+    template: str
+    #: A twin's or a local checkpoint's folder on this machine; none for the hub.
+    checkpoint_folder: str | None
+    #: The record's `adapter/` or `model/`.
+    weights: str
+    threads: int
+    #: Question and context of each example, in the order in which they were answered.
+    prompts: tuple[tuple[str, str], ...]
+
+
+def redecode(tasks: Sequence[Task], variables: Mapping[str, str]) -> list[list[str] | str]:
+    """For each task the texts that its weights write, or the reason why there are none.
+
+    All tasks are of one environment, whose `variables` the process starts with, and of one backend.
+    """
+    if not tasks:
+        return []
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(tasks[0].threads),
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **variables,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", MODULE],
+        input="\n".join(task.model_dump_json() for task in tasks),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: list[list[str] | str] = []
+    for line in done.stdout.splitlines():
+        answer = json.loads(line)
+        found.append(answer.get("texts", answer.get("reason")))
+    said = done.stderr.strip().splitlines()
+    lost = said[-1][:300] if said else f"exit status {done.returncode}"
+    return found + [f"the process died: {lost}"] * (len(tasks) - len(found))
+
+
+def main() -> None:
+    """Answer the tasks on standard input; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin.read().split("\n"):
+        task = Task.model_validate_json(line)
+        try:
+            answer: dict[str, Any] = {"texts": texts(task)}
+        except Exception as error:
+            answer = {"reason": f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def texts(task: Task) -> list[str]:
+    """What the weights of a task answer, in the order of its prompts."""
+    if task.run.backend == "unsloth":
+        import unsloth  # noqa: F401  (before the libraries that it patches)
+    import torch
+
+    from bench.run.encode import encode_prompt
+    from bench.run.generate import complete
+
+    torch.set_num_threads(task.threads)
+    run, contract = task.run, task.run.contract
+    loaded = _tuned(task)
+    if task.run.backend == "unsloth":
+        from unsloth import FastLanguageModel
+
+        FastLanguageModel.for_inference(loaded.model)
+    prompts = [
+        encode_prompt(
+            Example(id="", question=question, answers=(), context=context),
+            loaded.tokenizer,
+            task.template,
+            contract.max_length,
+            contract.decoding,
+            run.model.objective,
+        )
+        for question, context in task.prompts
+    ]
+    written = complete(loaded.model, loaded.tokenizer, prompts, contract.decoding, run.model.objective)
+    return [one.text for one in written]
+
+
+def _tuned(task: Task) -> Any:
+    """The model as its run left it."""
+    from bench.train.load import load
+
+    weights = Path(task.weights)
+    if task.run.recipe.method == "full":
+        return load(task.run, weights)
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    loaded = load(task.run, Path(task.checkpoint_folder) if task.checkpoint_folder else None)
+    state = load_file(weights / "adapter_model.safetensors")
+    put = set_peft_model_state_dict(loaded.model, state)
+    if put.unexpected_keys:
+        raise RuntimeError(f"the adapter does not fit the model: {put.unexpected_keys[0]}")
+    return loaded
+
+
+if __name__ == "__main__":
+    main()
