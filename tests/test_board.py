@@ -11,13 +11,14 @@ import pytest
 from records import make_board, make_contract, make_failure, make_record
 
 from bench.judge import board as boards
-from bench.judge.badges import badges
 from bench.judge.board import MAIN, Board, board
+from bench.judge.doubts import row_doubts
+from bench.render.doubts import Badge, badge
 from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
 from bench.store.ledger import Stored
-from bench.store.record import Written
+from bench.store.record import Record, Written
 
 
 def only(found: Board) -> boards.Group:
@@ -229,9 +230,14 @@ def test_no_records_make_an_empty_board() -> None:
     assert board([]).groups == ()
 
 
+def badges(records: list[Record]) -> list[Badge]:
+    """The badges of a row of these records."""
+    return [badge(doubt) for doubt in row_doubts(records)]
+
+
 def names(stored: Stored) -> list[str]:
-    """The badges of a row of one record."""
-    return [badge.name for badge in badges([stored.record])]
+    """The names of the badges of a row of one record."""
+    return [shown.name for shown in badges([stored.record])]
 
 
 def test_badges_say_what_a_reader_must_know(tmp_path: Path) -> None:
@@ -249,7 +255,7 @@ def test_badges_count_what_was_cut_or_repeated(tmp_path: Path) -> None:
     data = one.record.data.model_copy(update={"selected": {"train": 100, "test": 60}})
     written = Written(examples=60, mean_tokens=9, mean_words=7, empty=2, truncated=30, echoed=0, distinct=50)
     record = one.record.model_copy(update={"spent": spent, "data": data, "written": {"tuned": written}})
-    found = {badge.name: badge for badge in badges([record])}
+    found = {shown.name: shown for shown in badges([record])}
     assert (found["truncated"].amount, found["cut answers"].amount) == ("3", "30 of 60")
     assert found["empty answers"].amount == "2 of 60"
     assert "4.8 epochs" in found["repeated epochs"].reason
@@ -261,7 +267,7 @@ def test_a_template_of_its_own_is_a_badge(tmp_path: Path) -> None:
     one = make_record(tmp_path)
     model = one.record.run.model.model_copy(update={"template": "chat"})
     record = one.record.model_copy(update={"run": one.record.run.model_copy(update={"model": model})})
-    assert "own template" in [badge.name for badge in badges([record])]
+    assert "own template" in [shown.name for shown in badges([record])]
 
 
 def test_every_fallback_of_a_row_is_named_once(tmp_path: Path) -> None:

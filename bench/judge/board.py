@@ -19,7 +19,7 @@ from statistics import fmean
 
 from bench.digest import digest
 from bench.judge import pooling
-from bench.judge.badges import Badge, badges
+from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.pooling import KINDS
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
@@ -65,7 +65,7 @@ class BoardRow:
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
     cost: Cost
-    badges: tuple[Badge, ...]
+    doubts: tuple[Doubt, ...]
 
     @property
     def first(self) -> Record:
@@ -218,7 +218,7 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
             **estimates[place],
             rank=rank,
             cost=_cost(sets[place]),
-            badges=badges([one.record for one in sets[place]]),
+            doubts=row_doubts([stored.record for stored in sets[place]]),
         )
         for place, rank in zip(order, ranks, strict=True)
     )

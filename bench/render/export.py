@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.pooling import KINDS
-from bench.render import facts
+from bench.render import doubts, facts
 from bench.stats import Interval
 
 
@@ -93,7 +93,8 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "backend": backend.name,
         "backend_reason": backend.reason,
         "notes": [
-            {"name": badge.name, "reason": badge.reason, "amount": badge.amount} for badge in row.badges
+            {"name": badge.name, "reason": badge.reason, "amount": badge.amount}
+            for badge in map(doubts.badge, row.doubts)
         ],
         "versions": run.versions,
         "finished": max(one.record.provenance.finished for one in row.stored),

@@ -9,13 +9,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.judge.board import MAIN, Group
-from bench.judge.lint import lint
+from bench.judge.table_doubts import table_doubts
 from bench.render import words
+from bench.render.doubts import badge
 from bench.store.record import Provenance
-from bench.store.scores import METRIC
-
-#: Doubts of the lint that a row's badges state already.
-BADGED = ("one-seed", "empty", "truncated")
 
 
 @dataclass(frozen=True)
@@ -37,30 +34,20 @@ def title(group: Group) -> str:
 
 
 def notes(group: Group) -> list[Note]:
-    """Every badge of the group, the models that share badge and reason together."""
-    bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in group.rows:
-        for badge in row.badges:
-            bearers[badge.name, badge.reason].append(f"{row.model} {badge.amount}".rstrip())
+    """Every doubt about the group, the models that share its name and reason together."""
     names = [row.model for row in group.rows]
-    badges = [
+    raised = [doubt for row in group.rows for doubt in row.doubts]
+    if group.exact:  # a board too large for scores per example has no doubts about them
+        raised += table_doubts({row.model: list(row.stored) for row in group.rows})
+    bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for doubt in raised:
+        shown = badge(doubt)
+        who = f"{doubt.model or 'the whole board'} {shown.amount}".rstrip()
+        bearers[shown.name, shown.reason].append(who)
+    return [
         Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
         for (name, reason), models in bearers.items()
     ]
-    return badges + _warnings(group)
-
-
-def _warnings(group: Group) -> list[Note]:
-    """What the validity lint doubts beyond the badges, models with the same doubt together."""
-    if not group.exact:  # a board too large for per-example scores
-        return []
-    doubts: dict[str, list[str]] = defaultdict(list)
-    for one in lint([stored for row in group.rows for stored in row.stored]):
-        if one.code not in BADGED:
-            doubt, _, values = one.text.partition(": ") if one.model else (one.text, "", "")
-            amount = values.partition(" (")[0].removeprefix(METRIC).strip()
-            doubts[doubt].append(f"{one.model or 'the whole board'} {amount}".rstrip())
-    return [Note("warning", doubt, tuple(models)) for doubt, models in doubts.items()]
 
 
 def failed(group: Group) -> list[str]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from bench import registry
 from bench.data import prepare, sources
 from bench.errors import BenchError, SpecError
-from bench.judge.lint import lint
-from bench.store.ledger import Ledger
+from bench.judge.doubts import Code
+from bench.judge.table_doubts import doubts
+from bench.render.doubts import sentence
+from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output
 
 
@@ -26,7 +28,7 @@ def execute(args: argparse.Namespace) -> Output:
     mistakes = [*_specs(), *_data(args.data)]
     stored, unreadable = Ledger(args.out).load()
     mistakes += unreadable
-    warnings = [f"{warning.model or 'the whole board'}: {warning.text}" for warning in lint(stored)]
+    warnings = _warnings(stored)
     lines = [f"mistake  {text}" for text in mistakes] + [f"warning  {text}" for text in warnings]
     lines.append(
         f"{len(registry.spec_files('models'))} model specs, {len(registry.spec_files('datasets'))} dataset "
@@ -35,6 +37,15 @@ def execute(args: argparse.Namespace) -> Output:
     return Output(
         "\n".join(lines), {"mistakes": mistakes, "warnings": warnings}, exit_code=2 if mistakes else 0
     )
+
+
+def _warnings(stored: list[Stored]) -> list[str]:
+    """One line for each doubt, the models that share it together."""
+    bearers: dict[str, list[str]] = {}
+    for doubt in doubts(stored):
+        if doubt.code != Code.MINI:  # every row of a laptop is a twin's, and says so on the board
+            bearers.setdefault(sentence(doubt), []).append(doubt.model or "the whole board")
+    return [f"{', '.join(models)}: {text}" for text, models in bearers.items()]
 
 
 def _specs() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.pooling import KINDS
-from bench.render import facts, words
+from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
 from bench.render.text.leaderboard import LABELS
 from bench.stats import Interval
@@ -94,7 +94,10 @@ def _row(
         "order": _sort_keys(row),
         "backend": row.first.backend.name,
         "backend_reason": row.first.backend.reason,
-        "badges": [{"name": badge.name, "note": marks[badge.name, badge.reason]} for badge in row.badges],
+        "badges": [
+            {"name": badge.name, "note": marks[badge.name, badge.reason]}
+            for badge in map(doubts.badge, row.doubts)
+        ],
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from bench.judge.board import MAIN, Board, BoardRow, Group, board
 from bench.judge.pooling import KINDS
 from bench.render import facts, words
+from bench.render.doubts import badge
 from bench.render.tables import clip, columns, md
 from bench.stats import Interval
 from bench.store.ledger import Stored
@@ -98,7 +99,7 @@ def _markdown_table(group: Group) -> list[str]:
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
         quality += [words.score(row.tuned[kind].mean) for kind in others]
         cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
-        notes = md(", ".join(badge.name for badge in row.badges))
+        notes = md(", ".join(badge(doubt).name for doubt in row.doubts))
         lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *cost, notes]))
     for one in group.references:
         cells = [words.score(one.scores[MAIN].mean), words.interval(one.scores[MAIN]), "", ""]
@@ -184,7 +185,7 @@ def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
             clip(row.model, LONGEST_NAME[width >= WIDE]),
             *_cost_cells(row),
             clip(row.first.backend.name, LONGEST_BACKEND),
-            " ".join(marks[badge.name, badge.reason] for badge in row.badges),
+            " ".join(marks[shown.name, shown.reason] for shown in map(badge, row.doubts)),
         ]
         for row in group.rows
     ]

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from bench.judge.badges import Badge, badges
 from bench.judge.board import MAIN, REFERENCES
+from bench.judge.doubts import row_doubts
 from bench.judge.pooling import KINDS
 from bench.render import words
+from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
@@ -134,13 +135,13 @@ def _facts(stored: Stored, width: int) -> str:
                   f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
         ("Finished", f"{where.finished} by {where.command}"),
         ("Folder", str(stored.folder)),
-        *(("Note", _note(badge)) for badge in badges([record])),
+        *(("Note", _note(badge(doubt))) for doubt in row_doubts([record])),
     ]  # fmt: skip
     return "\n".join(_field(name, value, width) for name, value in pairs)
 
 
-def _note(badge: Badge) -> str:
-    return f"{badge.name}: {badge.amount} {badge.reason}" if badge.amount else f"{badge.name}: {badge.reason}"
+def _note(note: Badge) -> str:
+    return f"{note.name}: {note.amount} {note.reason}" if note.amount else f"{note.name}: {note.reason}"
 
 
 def _recipe(stored: Stored) -> str:
