@@ -11,8 +11,10 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from bench.errors import Incomparable, RequestError, UnknownName
 from bench.spec import NAME
@@ -84,11 +86,14 @@ def current(ledger: Ledger, name: str = CURRENT) -> Side:
 
 
 def _environment(name: str, ledger: Ledger) -> Side:
-    wanted = {_folded(package): version for package, version in (one.split("==") for one in name.split(","))}
+    wanted = {
+        canonicalize_name(package): version
+        for package, version in (one.split("==") for one in name.split(","))
+    }
     records, messages = ledger.load()
 
     def has(*versions: Mapping[str, str]) -> bool:
-        found = {_folded(package): version for one in versions for package, version in one.items()}
+        found = {canonicalize_name(package): version for one in versions for package, version in one.items()}
         return all(
             version in (found.get(package), found.get(package, "").partition("+")[0])
             for package, version in wanted.items()
@@ -101,15 +106,10 @@ def _environment(name: str, ledger: Ledger) -> Side:
             f"{package}=={version}"
             for one in records
             for package, version in {**one.record.provenance.versions, **one.record.run.versions}.items()
-            if _folded(package) in wanted
+            if canonicalize_name(package) in wanted
         }
         raise UnknownName("environment", name, known)
     return side_of(name, kept, failures, messages)
-
-
-@cache
-def _folded(package: str) -> str:
-    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _folder(name: str) -> Side | None:
