@@ -100,7 +100,7 @@ def test_the_same_answers_are_unchanged_whatever_other_models_do(tmp_path: Path)
 
 
 def test_the_same_record_on_both_sides_is_unchanged(tmp_path: Path) -> None:
-    """And is no witness of a shift of all models together."""
+    """And is no cluster of a shift of all models together."""
     one = make_record(tmp_path)
     result = compare(*sides([one], [one]))
     assert (only(result).finding, only(result).reason) == (Finding.UNCHANGED, "same record")

@@ -76,7 +76,7 @@ def test_other_weights_are_put_down_to_training(tmp_path: Path) -> None:
 
 
 def test_without_the_weights_decoding_and_training_stay_together(tmp_path: Path) -> None:
-    """Said in the split and in a note; scoring still has its own part."""
+    """Sampled in the split and in a note; scoring still has its own part."""
     a, b = runs(tmp_path, shift=-0.04)
     one = explain(a, b, rescored=scores(a))
     assert [part.stages for part in one.parts] == [("scoring",), ("decoding", "training")]

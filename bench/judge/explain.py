@@ -99,21 +99,21 @@ def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
     if not pairs:
         raise Incomparable("no pair of runs to explain")
     model = pairs[0].a.record.run.name
-    if any(one.record.run.name != model for pair in pairs for one in (pair.a, pair.b)):
+    if any(stored.record.run.name != model for pair in pairs for stored in (pair.a, pair.b)):
         raise Incomparable("runs of different models cannot be explained by one another")
     corners, ids, groups = _corners(pairs, metric)
     notes = _stand_ins(pairs, corners)
     labels = np.asarray(units(ids, groups))
     total = corners["BBB"] - corners["AAA"]
     if all(corner in corners for corner in CORNERS):
-        found, method = _shapley(corners), "averaged over the orders"
+        contributions, method = _shapley(corners), "averaged over the orders"
     else:
-        found, method = _telescoped(corners), "telescoped"
+        contributions, method = _telescoped(corners), "telescoped"
         notes += _missing(corners)
     whole = stats.compare(np.zeros_like(total), total, groups=labels)
     mean = whole.interval.mean
     parts = []
-    for stages, values in found.items():
+    for stages, values in contributions.items():
         result = stats.compare(np.zeros_like(values), values, groups=labels)
         share = result.interval.mean / mean if abs(mean) > 1e-12 else None
         parts.append(Part(stages, result.interval, result.p, share))
@@ -137,8 +137,10 @@ def _corners(
     pairs: Sequence[Pieces], metric: str
 ) -> tuple[dict[str, Floats], tuple[str, ...], tuple[str, ...]]:
     """Corner -> scores (seeds, n) on the examples that every piece holds."""
-    found = [(series(pair.a, (metric,)), series(pair.b, (metric,))) for pair in pairs]
-    scores, ids, groups = aligned([one for both in zip(*found, strict=True) for one in both], metric)
+    series_of_pairs = [(series(pair.a, (metric,)), series(pair.b, (metric,))) for pair in pairs]
+    scores, ids, groups = aligned(
+        [row for both in zip(*series_of_pairs, strict=True) for row in both], metric
+    )
     corners = {"AAA": scores[: len(pairs)], "BBB": scores[len(pairs) :]}
     given: dict[str, list[Scores]] = {}
     for pair in pairs:
@@ -149,14 +151,16 @@ def _corners(
             given.setdefault(corner, []).append(held)
     whole = {corner: held for corner, held in given.items() if len(held) == len(pairs)}
     kept = [
-        place for place, id in enumerate(ids) if all(id in one for held in whole.values() for one in held)
+        place
+        for place, id in enumerate(ids)
+        if all(id in scores_of_run for held in whole.values() for scores_of_run in held)
     ]
     if not kept:
         raise Incomparable(f"{pairs[0].a.record.id} and {pairs[0].b.record.id} share no test example")
     ids, groups = tuple(ids[place] for place in kept), tuple(groups[place] for place in kept)
     corners = {corner: values[:, kept] for corner, values in corners.items()}
     for corner, found_scores in whole.items():
-        corners[corner] = np.array([[one[id] for id in ids] for one in found_scores], dtype=np.float64)
+        corners[corner] = np.array([[row[id] for id in ids] for row in found_scores], dtype=np.float64)
     return corners, ids, groups
 
 

@@ -12,14 +12,16 @@ from bench.judge.pairing import Finding
 
 def problems(comparison: Comparison) -> list[str]:
     """Every reason to stop: models that regressed, models that fail now, and a drift downwards."""
-    found = []
+    reasons = []
     for row in comparison.rows:
         if row.finding == Finding.REGRESSED and row.difference is not None:
             where = row.metric if len(comparison.metrics) > 1 else row.scale
-            found.append(f"{row.model} ({where}) regressed by {-row.difference.mean:.3f}")
+            reasons.append(f"{row.model} ({where}) regressed by {-row.difference.mean:.3f}")
         elif row.finding == Finding.NEWLY_FAILING:
-            found.append(f"{row.model} ({row.scale}) fails now: {row.reason}")
-    for one in comparison.pooled:
-        if one.drift and one.shift.interval.mean < 0:
-            found.append(f"all models together dropped by {-one.shift.interval.mean:.3f} {one.metric}")
-    return found
+            reasons.append(f"{row.model} ({row.scale}) fails now: {row.reason}")
+    for pooled in comparison.pooled:
+        if pooled.drift and pooled.shift.interval.mean < 0:
+            reasons.append(
+                f"all models together dropped by {-pooled.shift.interval.mean:.3f} {pooled.metric}"
+            )
+    return reasons

@@ -25,7 +25,7 @@ class Scored:
     groups: tuple[str, ...]
 
     @property
-    def witnesses(self) -> Floats:
+    def clusters(self) -> Floats:
         """Differences, (seeds, groups), whose means over groups are the differences of means."""
         groups = None if len(set(self.groups)) < 2 else np.asarray(units(self.ids, self.groups))
         return by_group(self.b - self.a, groups)
@@ -35,10 +35,10 @@ def read(
     match: Match, metrics: Sequence[str], messages: list[str]
 ) -> tuple[Match, list[tuple[Series, Series]]]:
     """The match without the seeds whose scores cannot be trusted, and the scores of the others."""
-    kept, found = [], []
+    kept, pairs = [], []
     for seed, a, b in zip(match.seeds, match.a, match.b, strict=True):
         try:
-            found.append((series(a, metrics), series(b, metrics)))
+            pairs.append((series(a, metrics), series(b, metrics)))
         except (RecordError, UnknownName) as error:
             messages.append(str(error))
         else:
@@ -47,10 +47,10 @@ def read(
         reason = "its scores cannot be read"
         return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
     seeds, first, second = zip(*kept, strict=True)
-    return replace(match, seeds=seeds, a=first, b=second), found
+    return replace(match, seeds=seeds, a=first, b=second), pairs
 
 
 def align(match: Match, both_sides: list[tuple[Series, Series]], metric: str) -> Scored:
     """One metric's scores as two tables (seeds, n); n is 0 where no example is shared."""
-    values, ids, groups = aligned([one for both in zip(*both_sides, strict=True) for one in both], metric)
+    values, ids, groups = aligned([row for both in zip(*both_sides, strict=True) for row in both], metric)
     return Scored(match, metric, values[: len(both_sides)], values[len(both_sides) :], ids, groups)

@@ -53,9 +53,9 @@ def notes(group: Group) -> list[Note]:
 def failed(group: Group) -> list[str]:
     """Per run that died, one line: which, when in its life, and why."""
     lines = []
-    for one in sorted(group.failures, key=lambda failure: failure.id):
-        reason = " ".join(one.reason.split())
-        lines.append(f"{one.run.name}, seed {one.run.seed}: failed in stage '{one.stage}': {reason}")
+    for stored in sorted(group.failures, key=lambda failure: failure.id):
+        reason = " ".join(stored.reason.split())
+        lines.append(f"{stored.run.name}, seed {stored.run.seed}: failed in stage '{stored.stage}': {reason}")
     return lines
 
 
@@ -66,29 +66,33 @@ def versions(group: Group) -> str:
         for package, version in row.first.run.versions.items():
             holders[package][version].append(row.model)
     parts = []
-    for package, found in sorted(holders.items()):
-        if len(found) == 1:
-            parts.append(f"{package} {next(iter(found))}")
+    for package, versions_of in sorted(holders.items()):
+        if len(versions_of) == 1:
+            parts.append(f"{package} {next(iter(versions_of))}")
         else:
             parts.append(
-                f"{package} " + ", ".join(f"{version} ({', '.join(who)})" for version, who in found.items())
+                f"{package} "
+                + ", ".join(f"{version} ({', '.join(who)})" for version, who in versions_of.items())
             )
     return "; ".join(parts)
 
 
 def places(group: Group) -> str:
     """Commit, Python and hardware of the rows."""
-    found = [one.record.provenance for row in group.rows for one in row.stored]
-    commits = dict.fromkeys(_commit(one) for one in found)
-    pythons = dict.fromkeys(f"Python {one.python}" for one in found)
-    hardware = dict.fromkeys(f"{one.gpu}, {one.hardware}" if one.gpu else one.hardware for one in found)
+    origins = [stored.record.provenance for row in group.rows for stored in row.stored]
+    commits = dict.fromkeys(_commit(origin) for origin in origins)
+    pythons = dict.fromkeys(f"Python {origin.python}" for origin in origins)
+    hardware = dict.fromkeys(
+        f"{origin.gpu}, {origin.hardware}" if origin.gpu else origin.hardware for origin in origins
+    )
     return "; ".join([", ".join(commits), ", ".join(pythons), " / ".join(hardware)])
 
 
 def command(group: Group) -> str:
     """The command that left the newest of these records."""
     newest = max(
-        (one.record.provenance for row in group.rows for one in row.stored), key=lambda one: one.finished
+        (stored.record.provenance for row in group.rows for stored in row.stored),
+        key=lambda value: value.finished,
     )
     return newest.command
 
@@ -125,16 +129,17 @@ def left_out(group: Group) -> str:
     )
 
 
-def _commit(one: Provenance) -> str:
-    if one.commit is None:
+def _commit(provenance: Provenance) -> str:
+    if provenance.commit is None:
         return "no commit"
-    return f"commit {one.commit[:7]}{' with uncommitted changes' if one.dirty else ''}"
+    return f"commit {provenance.commit[:7]}{' with uncommitted changes' if provenance.dirty else ''}"
 
 
 def citation(group: Group) -> str:
     """How to cite these numbers: program, version, year, and the contract that they hold under."""
     newest = max(
-        (one.record for row in group.rows for one in row.stored), key=lambda one: one.provenance.finished
+        (stored.record for row in group.rows for stored in row.stored),
+        key=lambda value: value.provenance.finished,
     )
     version, year = newest.run.versions.get("bench", "?"), newest.provenance.finished[:4]
     return (

@@ -23,13 +23,13 @@ def junit(comparison: Comparison, baseline: str) -> str:
             ElementTree.SubElement(case, "skipped", message=_xml(text))
         else:
             ElementTree.SubElement(case, "system-out").text = _xml(text)
-    for one in comparison.pooled:
-        attributes = {"classname": f"bench.{one.metric}", "name": "all models together"}
+    for shift_of_all in comparison.pooled:
+        attributes = {"classname": f"bench.{shift_of_all.metric}", "name": "all models together"}
         case = ElementTree.SubElement(suite, "testcase", attributes)
-        if one.drift and one.shift.interval.mean < 0:
-            ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(one)))
+        if shift_of_all.drift and shift_of_all.shift.interval.mean < 0:
+            ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(shift_of_all)))
         else:
-            ElementTree.SubElement(case, "system-out").text = _xml(pooled(one))
+            ElementTree.SubElement(case, "system-out").text = _xml(pooled(shift_of_all))
     for name, tag in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")):
         suite.set(name, str(len(list(suite.iter(tag)))))
     ElementTree.indent(suite)

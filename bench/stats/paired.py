@@ -198,8 +198,8 @@ def seed_noise(scores: Iterable[ArrayLike], groups: ArrayLike | None = None) -> 
     ValueError if no array has two seeds and two examples.
     """
     excess = total = freedom = 0.0
-    for one in scores:
-        units = by_group(as_runs(one), groups)
+    for series in scores:
+        units = by_group(as_runs(series), groups)
         seeds, count = units.shape
         if seeds < 2 or count < 2:
             continue

@@ -32,8 +32,8 @@ class Stored:
     @cached_property
     def scores(self) -> dict[str, Any]:
         """`ids`, `groups`, `categories` and row -> metric -> {"p", "r", "f"} -> list of floats."""
-        found: dict[str, Any] = json.loads(self._checked(SCORES))
-        return found
+        content: dict[str, Any] = json.loads(self._checked(SCORES))
+        return content
 
     @cached_property
     def completions(self) -> list[dict[str, Any]]:
@@ -78,16 +78,16 @@ class Ledger:
     def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
         """The readable records, oldest id first, and a message for each that was left out."""
         folders = [self.runs / id for id in ids] if ids is not None else self._folders()
-        found, messages = [], []
+        stored, messages = [], []
         for folder in folders:
             try:
-                found.append(Stored(read(folder), folder))
+                stored.append(Stored(read(folder), folder))
             except RecordError as error:
                 messages.append(str(error))
-        return found, messages
+        return stored, messages
 
     def failed(self) -> list[Failure]:
-        """What died and was not repeated since."""
+        """The failures that no later success has replaced."""
         files = sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []
         return [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
 

@@ -67,9 +67,11 @@ def _build(
         say(f"{family}: {line}")
 
     def publish(
-        model: PreTrainedModel, progress: pretrain.Progress, settled: unlikelihood.Settled | None = None
+        model: PreTrainedModel,
+        progress: pretrain.Progress,
+        unlikely: unlikelihood.UnlikelihoodResult | None = None,
     ) -> None:
-        write(folder, family, model, tokenizer, (train, held_out), plan, progress, settled)
+        write(folder, family, model, tokenizer, (train, held_out), plan, progress, unlikely)
 
     def check(model: PreTrainedModel, progress: pretrain.Progress) -> None:
         quarter = progress.tokens - pretrain.CHECK < plan.tokens / 4 <= progress.tokens
@@ -82,9 +84,9 @@ def _build(
     if plan.checkpoint is not None:
         plan.checkpoint.unlink(missing_ok=True)
     saved, progress, began = _quick(load(folder)), card.progress(folder), time.monotonic()
-    settled = unlikelihood.settle(saved, train, tokenizer.eos_token_id, plan.seed, told)
+    unlikely = unlikelihood.train_against_repetition(saved, train, tokenizer.eos_token_id, plan.seed, told)
     progress.seconds += time.monotonic() - began
-    publish(saved, progress, settled)
+    publish(saved, progress, unlikely)
 
 
 def _quick(model: PreTrainedModel) -> PreTrainedModel:
@@ -101,9 +103,9 @@ def write(
     parts: tuple[Sequence[Document], Sequence[Document]],
     plan: pretrain.Plan,
     progress: pretrain.Progress,
-    settled: unlikelihood.Settled | None = None,
+    unlikely: unlikelihood.UnlikelihoodResult | None = None,
 ) -> None:
-    """A twin's folder, put in place in one move; provisional until it is settled.
+    """A twin's folder, put in place in one move; provisional until it is unlikely.
 
     `parts` are the training and the validation documents; the card's validation loss is that of
     the weights as they were saved, rounded to bfloat16.
@@ -114,9 +116,9 @@ def write(
     half.to(torch.bfloat16).save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     saved = load(fresh)
-    found = loss.validation(saved, parts[1])
-    found["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
-    card.write(fresh, family, plan, progress, settled, found, (len(parts[0]), len(parts[1])))
+    losses = loss.validation(saved, parts[1])
+    losses["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
+    card.write(fresh, family, plan, progress, unlikely, losses, (len(parts[0]), len(parts[1])))
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)

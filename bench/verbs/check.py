@@ -49,23 +49,23 @@ def _warnings(stored: list[Stored]) -> list[str]:
 
 
 def _specs() -> list[str]:
-    found: list[str] = []
+    mistakes: list[str] = []
     for kind, load in (("models", registry.load_model), ("datasets", registry.load_dataset)):
         names: dict[str, Path] = {}
         for file in registry.spec_files(kind):
             try:
                 spec = load(file)
             except SpecError as error:
-                found += str(error).splitlines()
+                mistakes += str(error).splitlines()
                 continue
             if spec.name in names:
-                found.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
+                mistakes.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
             names[spec.name] = file
-    return found
+    return mistakes
 
 
 def _data(pairs: list[str]) -> list[str]:
-    found = []
+    mistakes = []
     specs = {}
     for pair in pairs:
         name, _, file = pair.partition("=")
@@ -80,5 +80,5 @@ def _data(pairs: list[str]) -> list[str]:
         try:
             prepare.prepare(sources.from_file(known[name], Path(str(spec.file))) if name in known else spec)
         except BenchError as error:
-            found += str(error).splitlines()
-    return found
+            mistakes += str(error).splitlines()
+    return mistakes

@@ -49,17 +49,17 @@ def execute(args: argparse.Namespace) -> Output:
     except Incomparable as error:
         _publish(args, f"## Cannot be judged\n\n{md(str(error))}\n")
         raise
-    found = problems(result)
+    reasons = problems(result)
     _publish(args, gate_markdown(result, args.baseline))
     if args.junit:
         write(args.junit, junit(result, args.baseline))
-    answer = [f"REGRESSION against baseline '{args.baseline}'", *(f"  - {text}" for text in found)]
-    if not found:
+    answer = [f"REGRESSION against baseline '{args.baseline}'", *(f"  - {text}" for text in reasons)]
+    if not reasons:
         answer = [f"no regression against baseline '{args.baseline}'"]
         if _nothing_new(result):
             answer.append("nothing was run since: every run is the baseline's own")
     text = "\n".join([compare_text.terminal(result), "", *answer])
-    return Output(text, {**to_data(result), "problems": found}, 1 if found else 0)
+    return Output(text, {**to_data(result), "problems": reasons}, 1 if reasons else 0)
 
 
 def _nothing_new(result: Comparison) -> bool:

@@ -57,7 +57,7 @@ def execute(args: argparse.Namespace) -> Output:
     if not requests:
         raise EnvironmentUnsolvable("; ".join(column.problem for column, _ in planned))
     contract = requests[0].contract
-    models = list(dict.fromkeys(one.name for asked in requests for one in asked.runs))
+    models = list(dict.fromkeys(planned.name for asked in requests for planned in asked.runs))
     columns = [_carried_out(args, column, asked, ledger) for column, asked in planned]
     columns = compared(columns)
     text = markdown(columns, models, contract, args.seeds)
@@ -69,8 +69,8 @@ def execute(args: argparse.Namespace) -> Output:
             {
                 "name": column.name,
                 "problem": column.problem,
-                "runs": [one.record.id for one in column.side.records],
-                "failures": {one.id: one.reason for one in column.side.failures},
+                "runs": [stored.record.id for stored in column.side.records],
+                "failures": {failure.id: failure.reason for failure in column.side.failures},
                 "comparison": to_data(column.comparison) if column.comparison else None,
             }
             for column in columns
@@ -101,7 +101,7 @@ def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
 def compared(columns: Sequence[Column]) -> list[Column]:
     """The columns with their comparisons against the first that has records."""
     reference = next((column for column in columns if column.side.records), None)
-    found = []
+    judged = []
     for column in columns:
         comparison = None
         if reference is not None and column is not reference and column.side.records:
@@ -109,8 +109,8 @@ def compared(columns: Sequence[Column]) -> list[Column]:
                 comparison = compare(reference.side, column.side)
             except Incomparable:
                 comparison = None
-        found.append(replace(column, comparison=comparison))
-    return found
+        judged.append(replace(column, comparison=comparison))
+    return judged
 
 
 def markdown(columns: Sequence[Column], models: Sequence[str], contract: Contract, seeds: str) -> str:
@@ -132,11 +132,11 @@ def markdown(columns: Sequence[Column], models: Sequence[str], contract: Contrac
     lines.append("| **all together** | " + " | ".join(_together(column) for column in columns) + " |")
     lines += ["", *(f"[{place}] {note}  " for place, note in enumerate(notes, 1))] if notes else []
     smallest = [_smallest(column) for column in columns if column.comparison]
-    found = [value for value in smallest if value is not None]
-    if found:
+    known = [value for value in smallest if value is not None]
+    if known:
         lines += [
             "",
-            f"Smallest drop of one model that this table would have found (power 80%): {max(found):.3f}.",
+            f"Smallest drop of one model that this table would have found (power 80%): {max(known):.3f}.",
         ]
     return "\n".join(lines) + "\n"
 
@@ -161,17 +161,17 @@ def _carried_out(
         run.carry_out(args, asked, ledger, column.packages)
     except EnvironmentUnsolvable as error:
         return replace(column, problem=str(error))
-    ids = [one.id for one in asked.runs]
+    ids = [planned.id for planned in asked.runs]
     records, messages = ledger.load(id for id in ids if ledger.finished(id))
-    failures = tuple(one for one in ledger.failed() if one.id in ids)
+    failures = tuple(failure for failure in ledger.failed() if failure.id in ids)
     return replace(column, side=Side(column.name, tuple(records), failures, tuple(messages)))
 
 
 def _cell(model: str, column: Column, notes: list[str]) -> str:
     if column.problem:
         return f"cannot be built [{_note(column.problem, notes)}]"
-    own = [one for one in column.side.records if one.record.run.name == model]
-    failed = [one for one in column.side.failures if one.run.name == model]
+    own = [stored for stored in column.side.records if stored.record.run.name == model]
+    failed = [failure for failure in column.side.failures if failure.run.name == model]
     parts = []
     if own:
         value = _score(own)
@@ -180,7 +180,7 @@ def _cell(model: str, column: Column, notes: list[str]) -> str:
         if row is not None:
             parts.append(_change(row))
     if failed:
-        which = f"seed {', '.join(str(one.run.seed) for one in failed)} " if own else ""
+        which = f"seed {', '.join(str(failure.run.seed) for failure in failed)} " if own else ""
         parts.append(f"{which}fails [{_note(_why(failed[0]), notes)}]")
     return "<br>".join(parts) or "no record"
 
@@ -215,10 +215,10 @@ def _smallest(column: Column) -> float | None:
 
 def _score(stored: Sequence[Stored]) -> stats.Interval:
     """Mean over seeds, with an interval over examples and seeds."""
-    found = [series(one, [METRIC]) for one in stored]
-    values, ids, groups = aligned(found, METRIC)
+    scores = [series(stored_run, [METRIC]) for stored_run in stored]
+    values, ids, groups = aligned(scores, METRIC)
     if values.shape[1] == 0:
-        mean = fmean(float(one.values[METRIC].mean()) for one in found)
+        mean = fmean(float(scores_of_run.values[METRIC].mean()) for scores_of_run in scores)
         return stats.Interval(mean, mean, mean)
     names = [str(unit) for unit in units(ids, groups)]
     return stats.mean_interval(values, groups=names)

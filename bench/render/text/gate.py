@@ -10,7 +10,9 @@ from bench.render.text.comparison import markdown
 
 def gate_markdown(comparison: Comparison, baseline: str) -> str:
     """The summary for a job page: the answer first, then the whole comparison."""
-    found = problems(comparison)
-    answer = f"Regression against baseline '{baseline}'" if found else f"No regression against '{baseline}'"
-    reasons = "".join(f"\n- {md(text)}" for text in found)
+    reasonss = problems(comparison)
+    answer = (
+        f"Regression against baseline '{baseline}'" if reasonss else f"No regression against '{baseline}'"
+    )
+    reasons = "".join(f"\n- {md(text)}" for text in reasonss)
     return markdown(comparison, f"## {md(answer)}\n{reasons}".rstrip())
