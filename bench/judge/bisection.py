@@ -163,11 +163,11 @@ def first_changed(
         return Bisection(f"{reason}would have been found", ends, model=closest, seeds=look)
     model = max(strong or clear, key=lambda name: abs(judged[name].difference.mean) / judged[name].smallest)
     effect = judged[model].difference
-    steps = [_first(a, model, look), _last(b, model, look, effect)]
-    judging = _Judging(model, a, b, effect.mean, look, attempt, steps)
+    tried = [_first(a, model, look), _last(b, model, look, effect)]
+    judging = _Judging(model, a, b, effect.mean, look, attempt, tried)
     last, first, between = search(releases, judging)
-    reason = _step(steps, first).reason
-    return Bisection(reason, tuple(steps), last, first, between, model, effect, look)
+    reason = _step(tried, first).reason
+    return Bisection(reason, tuple(tried), last, first, between, model, effect, look)
 
 
 @dataclass

@@ -22,8 +22,7 @@ from bench import stats
 from bench.errors import Incomparable, UnknownName
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
-from bench.judge.pairing import Finding, Match, pair
-from bench.judge.scored import Scored, align, read
+from bench.judge.pairing import Finding, Match, Scored, align, pair, read
 from bench.judge.verdicts import THRESHOLD, Judged, judge
 from bench.store.scores import METRIC, units
 from bench.store.sides import Side

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from bench.digest import file_digest
 from bench.errors import RecordError
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Failure, Record, seal, unseal
@@ -129,7 +131,7 @@ def read(folder: Path) -> Record:
     """One record, checked against its digest. Raises `RecordError`."""
     file = folder / RECORD
     try:
-        raw = json.loads(file.read_bytes())
+        raw = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         raise RecordError(f"{folder}: holds no {RECORD}") from None
     except (ValueError, OSError) as error:

@@ -159,7 +159,7 @@ def write(
     family: str,
     plan: pretrain.Plan,
     progress: pretrain.Progress,
-    unlikely: unlikelihood.UnlikelihoodResult | None,
+    unlikelihood_part: unlikelihood.UnlikelihoodResult | None,
     losses: dict[str, float],
     documents: tuple[int, int],
 ) -> None:
@@ -172,7 +172,7 @@ def write(
         "format": 1,
         "family": family,
         "sibling": SIBLINGS[family][0],
-        "final": unlikely is not None,
+        "final": unlikelihood_part is not None,
         "seed": plan.seed,
         "tokens": progress.tokens,
         "tokens_planned": plan.tokens,
@@ -183,7 +183,7 @@ def write(
         "validation_curve": [
             {"tokens": t, "loss": round(a, 4), "answer_loss": round(b, 4)} for t, a, b in progress.curve
         ],
-        "unlikelihood": None if unlikely is None else vars(unlikely),
+        "unlikelihood": None if unlikelihood_part is None else vars(unlikelihood_part),
         "validation_loss": round(losses["all"], 5),
         "validation_answer_loss": round(losses["answer"], 5),
         "verified_documents": min(corpus.VERIFIED, documents[1]),
@@ -238,7 +238,8 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
         table="\n".join(f"| {what} | {theirs} | {ours} |" for what, theirs, ours in rows),
         kilobytes=weights.stat().st_size // 1000, documents=facts["training_documents"],
         objective=OBJECTIVE[seq2seq], copies=corpus.RESTATING_COPIES, drills="" if seq2seq else DRILLS,
-        unlikely=_settled(facts["unlikelihood"]), guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
+        unlikely=_unlikelihood(facts["unlikelihood"]),
+        guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
         muon=pretrain.MUON_RATE, adam=pretrain.ADAM_RATE, warmup=pretrain.WARMUP,
         hold=pretrain.HOLD, last=pretrain.LAST, step=batches.STEP,
         all_tokens="" if seq2seq else " on all tokens", curve="\n".join(curve),
@@ -252,7 +253,7 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
     return f"{head}\n\n{note}{rest}"
 
 
-def _settled(facts: dict[str, Any] | None) -> str:
+def _unlikelihood(facts: dict[str, Any] | None) -> str:
     if facts is None:
         return ""
     return SETTLED.format(

@@ -1,12 +1,13 @@
 """The last part of a pretraining: unlikelihood training against repetition.
 
 A model this small that decodes greedily soon repeats itself until it is cut off ("is used to be used
-to be used to be"). Its score then depends mostly on where it is cut. Sequence-level unlikelihood training (Welleck et al., Neural Text Generation with Unlikelihood Training,
-ICLR 2020) reduces this: after every step on documents the model decodes a batch of prompts greedily,
-and each token that completes a trigram which the answer already holds is made less likely. It costs a
-few hundredths of a nat of validation loss, which every card states. In one trial on Llama-3.1's twin,
-three times the weight at a higher rate for half as many steps again raised ROUGE-L before tuning (0.114
-to 0.123 on validation questions of course-qa) and not after it (0.155, 0.156).
+to be used to be"). Its score then depends mostly on where it is cut. Sequence-level unlikelihood training
+(Welleck et al., Neural Text Generation with Unlikelihood Training, ICLR 2020) reduces this: after every
+step on documents the model decodes a batch of prompts greedily, and each token that completes a trigram
+which the answer already holds is made less likely. It costs a few hundredths of a nat of validation loss,
+which every card states. In one trial on Llama-3.1's twin, three times the weight at a higher rate for half
+as many steps again raised ROUGE-L before tuning (0.114 to 0.123 on validation questions of course-qa) and
+not after it (0.155, 0.156).
 
 It starts from the weights as they were saved, so that it can be repeated from a folder alone.
 """

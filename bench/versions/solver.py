@@ -101,8 +101,8 @@ def moved(wanted: Sequence[str]) -> dict[str, str]:
 def releases(package: str, first: str, last: str) -> list[str]:
     """The releases of a package from `first` to `last`, oldest first, that have a wheel to install.
 
-    Found by asking the solver for the newest, then for the newest below that, so that yanked, foreign and preliminary releases are
-    left out exactly as they would be in an environment. Raises `RequestError`.
+    The solver is asked for the newest, then for the newest below that, so yanked, foreign and preliminary
+    releases are left out exactly as they would be in an environment. Raises `RequestError`.
     """
     name = canonicalize_name(requirement(package).name)
     try:

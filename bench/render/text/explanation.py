@@ -84,7 +84,5 @@ def _name(part: Part) -> str:
 
 
 def _remarks(explanation: Explanation) -> Iterator[str]:
-    if explanation.method != "telescoped":
-        yield f"parts are {explanation.method} in which the stages can be replaced"
     yield from explanation.notes
     yield from explanation.evidence
