@@ -9,7 +9,6 @@ when the search resumes; one that was killed is.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +16,9 @@ from packaging.utils import canonicalize_name
 
 from bench import registry
 from bench.errors import EnvironmentUnsolvable, RequestError, UnknownName
-from bench.judge.bisection import Bisection, Probe, ReleaseSide, Trial, first_changed, first_failing
+from bench.judge.bisection import Bisection, Trial, first_changed, first_failing
 from bench.judge.verdicts import THRESHOLD
-from bench.render import words
+from bench.render.text.bisection import Report, Tried, markdown
 from bench.score.rouge import Rouge
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Failure
@@ -31,7 +30,6 @@ from bench.versions.environment import Environment
 
 #: What `--fails` runs where nothing else is asked for.
 SMALLEST = {"budget": "smoke", "eval_limit": 20, "max_new_tokens": 16}
-TRACE = 12
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +66,7 @@ def execute(args: argparse.Namespace) -> Output:
         result = first_failing(releases, models, attempts)
     else:
         result = first_changed(releases, models, attempts, args.threshold)
-    text = markdown(args, releases, result, attempts)
+    text = markdown(_report(args, releases, result, attempts))
     file = args.out / f"bisect-{args.package}-{args.good}-{args.bad}.md"
     write(file, text)
     data = {
@@ -94,93 +92,31 @@ def vars_of(interval: object) -> dict[str, float]:
     return {end: float(getattr(interval, end)) for end in ("mean", "low", "high")}
 
 
-def markdown(
-    args: argparse.Namespace, releases: Sequence[str], result: Bisection, attempts: _Attempts
-) -> str:
-    """The report: the answer, what was run, every release that was tried, and both sides."""
-    plan = attempts.requests[result.steps[0].release].runs[0]
-    models = f"{result.model}, " if result.model else f"{', '.join(_names(args))}, "
-    lines = [
-        f"# {args.package} {args.good} to {args.bad}: {_headline(args, result)}",
-        "",
-        _answer(args, result),
-        "",
-        f"Tried with {models}{result.seeds} seed{'s' * (result.seeds > 1)}, scale {plan.scale}, on "
-        f"{plan.device}. {plan.contract.in_words()}",
-        "",
-        f"| {args.package} | finding | seeds | {args.metric} | change from {args.good} (95%) | why | "
-        "moved beside it |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    by_release = {step.release: step for step in result.steps}
-    lines += [_row(by_release.get(release), release, args, attempts) for release in releases]
-    for title, release in (("Last good", result.last), ("First bad", result.first)):
-        if release:
-            lines += ["", *_evidence(f"{title}: {args.package} {release}", release, args, attempts)]
-    return "\n".join(lines) + "\n"
-
-
-def _headline(args: argparse.Namespace, result: Bisection) -> str:
-    if result.first is None:
-        return "nothing found"
-    verb = "broke the runs" if result.effect is None else f"changed {args.metric}"
-    return (
-        f"{result.first} {verb}"
-        if not result.between
-        else f"one of {len(result.between) + 1} releases {verb}"
-    )
-
-
-def _answer(args: argparse.Namespace, result: Bisection) -> str:
-    if result.first is None:
-        return f"There is nothing to find: {result.reason}."
-    which = f"**{args.package} {result.first}**"
-    if result.between:
-        which += f" or one of {', '.join(result.between)}, which cannot be judged,"
-    if result.effect is None:
-        return f"{which} is the first release under which the runs die: `{result.reason}`"
-    effect = ""
-    if result.effect:
-        interval = words.change_interval(result.effect)
-        effect = f", by {words.change(result.effect.mean)} ({interval}) between the ends"
-    return f"{which} is the first release that changed {args.metric}{effect}."
-
-
-def _row(step: Probe | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
-    if step is None:
-        return f"| {release} | not tried |  |  |  |  |  |"
-    value = "" if step.value is None else words.score(step.value)
-    difference = ""
-    if step.difference:
-        difference = f"{words.change(step.difference.mean)} ({words.change_interval(step.difference)})"
-    tried = attempts.environments.get(release, Environment())
-    beside = ", ".join(
-        f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != canonicalize_name(args.package)
-    )
-    why = step.reason.replace("|", "\\|")
-    finding = "dies" if step.side is ReleaseSide.BAD and step.value is None else step.side.value
-    return f"| {release} | {finding} | {step.seeds or ''} | {value} | {difference} | {why} | {beside} |"
-
-
-def _evidence(title: str, release: str, args: argparse.Namespace, attempts: _Attempts) -> list[str]:
-    lines = [f"## {title}", ""]
-    for stored in attempts.records.get(release, [])[:3]:
-        estimate = stored.record.scores["tuned"][args.metric]
-        lines.append(
-            f"- `{stored.record.id}`: {args.metric} {words.score(estimate.mean)}, final loss "
-            f"{stored.record.final_loss:.4f}, {stored.record.spent.steps} steps"
+def _report(args: argparse.Namespace, releases: list[str], result: Bisection, attempts: _Attempts) -> Report:
+    tried = {
+        release: Tried(
+            moved={
+                name: version
+                for name, version in attempts.environments.get(release, Environment()).moved.items()
+                if name != canonicalize_name(args.package)
+            },
+            records=tuple(attempts.records.get(release, ())),
+            failures=tuple(attempts.failures.get(release, ())),
+            versions=attempts.requests[release].runs[0].versions,
         )
-    for failure in attempts.failures.get(release, [])[:1]:
-        lines += [f"- `{failure.id}` died at stage '{failure.stage}': `{failure.reason}`", "", "```text"]
-        lines += [*_anywhere(failure.traceback).strip().splitlines()[-TRACE:], "```"]
-    runs = attempts.requests[release].runs
-    versions = ", ".join(f"{name} {version}" for name, version in runs[0].versions.items())
-    return [*lines, "", f"Versions: {versions}."]
-
-
-def _anywhere(traceback: str) -> str:
-    """A traceback whose files are named from their package on: the same on every machine."""
-    return re.sub(r'File "[^"]*?/(?:site-packages|environments/[^/"]+)/', 'File "', traceback)
+        for release in attempts.requests
+    }
+    return Report(
+        package=args.package,
+        good=args.good,
+        bad=args.bad,
+        metric=args.metric,
+        models=(result.model,) if result.model else tuple(_names(args)),
+        run=attempts.requests[result.steps[0].release].runs[0],
+        releases=tuple(releases),
+        result=result,
+        tried=tried,
+    )
 
 
 @dataclass
