@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from bench import registry
@@ -11,6 +12,7 @@ from bench.errors import BenchError, SpecError
 from bench.judge.doubts import Code
 from bench.judge.table_doubts import doubts
 from bench.render.doubts import sentence
+from bench.spec import ModelSpec
 from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output
 
@@ -61,6 +63,25 @@ def _specs() -> list[str]:
             if spec.name in names:
                 mistakes.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
             names[spec.name] = file
+            if isinstance(spec, ModelSpec):
+                mistakes += _architecture(file, spec)
+    return mistakes
+
+
+def _architecture(file: Path, spec: ModelSpec) -> list[str]:
+    """The spec's architecture against the configurations on this machine: its twin's, its own folder's."""
+    mistakes = []
+    folders = [Path(spec.checkpoint), *([registry.TWINS / spec.twin] if spec.twin else [])]
+    for folder in folders:
+        config = folder / "config.json"
+        if not config.is_file():
+            continue
+        classes = json.loads(config.read_bytes()).get("architectures") or []
+        if spec.architecture not in classes:
+            mistakes.append(
+                f"{file}: 'architecture' is {spec.architecture}, but {config.parent.name}/config.json says "
+                f"{', '.join(classes) or 'nothing'}; correct it"
+            )
     return mistakes
 
 
