@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from records import make_board, make_contract, make_failure, make_record
 
+from bench.errors import RecordError
 from bench.judge import board as boards
 from bench.judge.board import MAIN, Board, board
 from bench.judge.doubts import row_doubts
@@ -17,8 +19,8 @@ from bench.render.doubts import Badge, badge
 from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
-from bench.store.ledger import Stored
-from bench.store.record import Record, Written
+from bench.store.ledger import Ledger, Stored, read
+from bench.store.record import Record, Written, seal
 
 
 def only(found: Board) -> boards.Group:
@@ -278,3 +280,26 @@ def test_every_fallback_of_a_row_is_named_once(tmp_path: Path) -> None:
     )
     records = [one.record.model_copy(update={"backend": backend}) for one in stored]
     assert badges(records)[0].reason == "no 4-bit: no CUDA"
+
+
+def test_a_copied_record_folder_is_no_further_seed(tmp_path: Path) -> None:
+    """However often the best seed is copied, it counts once, and the copies are named."""
+    best = make_record(tmp_path, "gpt2", seed=0, gain=0.2)
+    make_record(tmp_path, "gpt2", seed=1)
+    for number in range(8):
+        shutil.copytree(best.folder, best.folder.with_name(f"copy-{number}"))
+    stored, messages = Ledger(tmp_path).load()
+    [row] = board(stored).groups[0].rows
+    assert row.seeds == (0, 1)
+    assert len(messages) == 8
+    assert f"holds a copy of {best.record.id}, which counts once" in messages[0]
+
+
+def test_a_record_under_another_runs_id_is_not_read(tmp_path: Path) -> None:
+    """Its digest may be right; the run that it describes is another."""
+    one = make_record(tmp_path, "gpt2", seed=0)
+    forged = one.record.model_copy(update={"id": one.record.id.replace("-s0-", "-s7-")})
+    folder = Path(shutil.copytree(one.folder, one.folder.with_name(forged.id)))
+    (folder / "record.json").write_text(json.dumps(seal(forged)), encoding="utf-8")
+    with pytest.raises(RecordError, match="but its run is"):
+        read(folder)

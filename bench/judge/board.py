@@ -195,7 +195,7 @@ def _but_for_the_seed(record: Record) -> str:
     run = record.run
     return digest(
         [
-            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions"}),
+            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions", "harness"}),
             run.checkpoint.revision,
             run.template,
         ]

@@ -63,7 +63,7 @@ def environment(matches: Iterable[Match]) -> tuple[Change, ...]:
     models_of: dict[tuple[str, str, str], set[str]] = {}
     for match in matches:
         for first, second in zip(match.a, match.b, strict=True):
-            if first.record.id == second.record.id:
+            if first.record == second.record:
                 continue
             for what, values in _differences(first.record, second.record):
                 models_of.setdefault((what, *values), set()).add(match.model)
@@ -105,6 +105,8 @@ def _facts(record: Record) -> dict[str, str]:
         **{f"recipe.{key}": value for key, value in run.recipe.model_dump(mode="json").items()},
     }
     tree = {"commit": (where.commit or "none")[:8] + ("+dirty" if where.dirty else "")}
+    if run.harness:
+        tree["code of training, generation and scoring"] = run.harness[:8]
     facts |= {f"2 {name}": shown(value) for name, value in machine.items()}
     facts |= {f"3 {name}": shown(value) for name, value in trained.items()}
     return facts | {f"4 {name}": value for name, value in tree.items()}

@@ -1,7 +1,8 @@
 """Whether a comparison is a reason to stop.
 
 A gate looks at drops only. By row and pooled, each test spends 5% on both directions together, so a gate
-without any change raises a false alarm in at most 5% of cases.
+without any change raises a false alarm in at most 5% of cases. What cannot be judged is no pass: a damaged
+record, a model of the baseline that is missing or was run under another contract.
 """
 
 from __future__ import annotations
@@ -25,3 +26,18 @@ def problems(comparison: Comparison) -> list[str]:
                 f"all models together dropped by {-pooled.shift.interval.mean:.3f} {pooled.metric}"
             )
     return reasons
+
+
+def unjudged(comparison: Comparison) -> list[str]:
+    """What a gate was asked to judge and cannot, by name."""
+    rows = [
+        f"{row.model} ({row.scale}): {row.reason or row.finding}"
+        for row in comparison.rows
+        if row.finding in (Finding.INCOMPARABLE, Finding.GONE)
+    ]
+    return list(dict.fromkeys([*rows, *comparison.messages]))
+
+
+def nothing_new(comparison: Comparison) -> bool:
+    """Whether every row is the baseline's own record."""
+    return not any(row.difference or row.finding == Finding.NEWLY_FAILING for row in comparison.rows)

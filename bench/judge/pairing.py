@@ -54,8 +54,8 @@ class Match:
 
     @property
     def same_records(self) -> bool:
-        """Whether both sides name the very same runs."""
-        return bool(self.a) and all(x.record.id == y.record.id for x, y in zip(self.a, self.b, strict=True))
+        """Whether both sides hold the very same records; an equal run id does not make them so."""
+        return bool(self.a) and all(x.record == y.record for x, y in zip(self.a, self.b, strict=True))
 
 
 def since(baseline: Side, current: Side) -> Side:

@@ -19,6 +19,8 @@ def junit(comparison: Comparison, baseline: str) -> str:
         text = sentence(row)
         if row.finding in (Finding.REGRESSED, Finding.NEWLY_FAILING):
             ElementTree.SubElement(case, "failure", type=row.finding.value, message=_xml(text))
+        elif row.finding in (Finding.INCOMPARABLE, Finding.GONE):
+            ElementTree.SubElement(case, "error", type=row.finding.value, message=_xml(text))
         elif row.finding not in JUDGED:
             ElementTree.SubElement(case, "skipped", message=_xml(text))
         else:
@@ -30,7 +32,12 @@ def junit(comparison: Comparison, baseline: str) -> str:
             ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(shift_of_all)))
         else:
             ElementTree.SubElement(case, "system-out").text = _xml(pooled(shift_of_all))
-    for name, tag in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")):
+    for message in comparison.messages:
+        attributes = {"classname": "bench.records", "name": _xml(message.partition(": ")[0])}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        ElementTree.SubElement(case, "error", type="unreadable", message=_xml(message))
+    counted = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    for name, tag in counted.items():
         suite.set(name, str(len(list(suite.iter(tag)))))
     ElementTree.indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suite, encoding="unicode")}\n'

@@ -138,4 +138,9 @@ def read(folder: Path) -> Record:
         raise RecordError(f"{file}: cannot be read ({error}); cut short or edited") from None
     if not isinstance(raw, dict):
         raise RecordError(f"{file}: is not a record")
-    return unseal(raw, str(file))
+    record = unseal(raw, str(file))
+    if record.id != record.run.id:
+        raise RecordError(f"{file}: is called {record.id}, but its run is {record.run.id}; edited")
+    if record.id != folder.name:
+        raise RecordError(f"{folder}: holds a copy of {record.id}, which counts once; remove it")
+    return record

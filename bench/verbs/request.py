@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import provenance, registry
 from bench.data import prepare, sources
 from bench.errors import DataError, RequestError, UnknownName
+from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
 from bench.run import plan as planning
@@ -110,6 +111,7 @@ def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None)
             device,
             versions if versions is not None else provenance.versions(),
             args.backend,
+            harness(),
         ):
             runs.append(run)
             folders[run.id] = folder
