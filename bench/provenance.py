@@ -56,13 +56,13 @@ def versions() -> dict[str, str]:
 
 def tree(folder: Path, ignore: Path | None = None) -> Tree:
     """Commit and dirtiness of the checkout around `folder`; what lies in `ignore` does not count."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git(folder, "rev-parse", "HEAD")
     if commit is None:
         return Tree(None, False)
     left_out = []
     if ignore and ignore.resolve().is_relative_to(folder.resolve()):
         left_out = [f":!{ignore.resolve().relative_to(folder.resolve())}"]
-    status = _git(folder, "status", "--porcelain", "--", ".", *left_out)
+    status = git(folder, "status", "--porcelain", "--", ".", *left_out)
     return Tree(commit, bool(status))
 
 
@@ -116,11 +116,22 @@ def _quoted(word: str) -> str:
     return f"'{word}'" if any(char in word for char in " *$;&|<>") else word
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def git(folder: Path, *words: str) -> str | None:
+    """What git answers in a folder; none where there is no git, no checkout or no answer.
+
+    A checkout may come from a stranger: its settings name commands that git would run (a file system
+    monitor, hooks, clean filters), so all of them are switched off.
+    """
+    safe = ["-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"]
+    filters = _answer([*safe, "-C", str(folder), "config", "--name-only", "--get-regexp", r"^filter\."])
+    for name in sorted({key.rpartition(".")[0] for key in (filters or "").splitlines()}):
+        safe += ["-c", f"{name}.clean=", "-c", f"{name}.process=", "-c", f"{name}.required=false"]
+    return _answer([*safe, "-C", str(folder), *words])
+
+
+def _answer(words: list[str]) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False
-        )
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

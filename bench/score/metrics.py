@@ -1,7 +1,8 @@
 """Further metrics of the `evaluate` library by name, such as `bleu`, beside the project's own ROUGE.
 
 `evaluate` fetches a metric's code from the Hugging Face Hub when it is first used, so every failure to get
-one is reported in one line with its remedy. A path of a metric script on this machine is a name too.
+one is reported in one line with its remedy. A path of a metric script on this machine is a name too, and
+runs code.
 
 These are corpus-level numbers: they accompany a record and never rank it.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from numbers import Real
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Protocol
 
-from bench.errors import MetricUnavailable
+from bench.errors import MetricUnavailable, UnsafeRequest
 
 
 class Metric(Protocol):
@@ -24,12 +26,31 @@ class Metric(Protocol):
         """The metric's values by name."""
 
 
+def check_metric(name: str) -> None:
+    """Refuse what cannot be meant, running nothing.
+
+    A path of a metric script is code that runs, so it is one only with a separator in it: `evaluate` would
+    take `bleu` for a folder of that name here, whoever made it. Raises UnsafeRequest, MetricUnavailable.
+    """
+    if any(separator in name for separator in "/\\"):
+        if name.startswith((".", "/", "~")) and not Path(name).expanduser().exists():
+            raise MetricUnavailable(f"metric '{name}': there is no such file or folder")
+        return
+    local = next((path for path in (Path(name), Path(f"{name}.py")) if path.exists()), None)
+    if local is not None:
+        raise UnsafeRequest(
+            f"metric '{name}': {local} in this folder would be run as code; "
+            f"write ./{local} if that is meant, or run elsewhere"
+        )
+
+
 def load_metric(name: str) -> Metric:
     """The metric that `evaluate` knows by `name`.
 
     Raises MetricUnavailable when it cannot be had: no `evaluate`, no network, no such metric, or a package
     that the metric needs is missing.
     """
+    check_metric(name)
     try:
         evaluate = import_module("evaluate")  # late: it takes seconds, and few runs ask for further metrics
     except ImportError as error:

@@ -8,7 +8,6 @@ or tag.
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cached_property
@@ -17,6 +16,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from bench.errors import Incomparable, RequestError, UnknownName
+from bench.provenance import git
 from bench.spec import NAME
 from bench.store.baselines import baseline_file, baselines, load_baseline
 from bench.store.ledger import Ledger, Stored
@@ -184,13 +184,8 @@ def _resolved(name: str) -> str | None:
     """The commit that git knows by this name, if we are inside a repository."""
     if name.startswith("-"):
         return None
-    command = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    commit = done.stdout.strip()
-    return commit if done.returncode == 0 and _COMMIT.fullmatch(commit) else None
+    commit = git(Path.cwd(), "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    return commit if commit and _COMMIT.fullmatch(commit) else None
 
 
 def _some(names: list[str]) -> str:

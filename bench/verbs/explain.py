@@ -48,6 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="where the records are (reports)"
     )
+    parser.add_argument(
+        "--yes", action="store_true", help="install the package versions of B's record where they differ"
+    )
     parser.add_argument("--records-only", action="store_true", help="load no model: decode nothing anew")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
 
@@ -58,17 +61,17 @@ def execute(args: argparse.Namespace) -> Output:
     pairs = paired(select(args.a, ledger).records, select(args.b, ledger).records)
     if not pairs:
         raise Incomparable(f"'{args.a}' and '{args.b}' share no model at one scale")
-    explanations = explained(pairs, args.metric, decode=not args.records_only)
+    explanations = explained(pairs, args.metric, decode=not args.records_only, yes=args.yes)
     if args.markdown:
         write(args.markdown, explain_text.markdown(explanations))
     return Output(explain_text.terminal(explanations), [to_data(explanation) for explanation in explanations])
 
 
 def explained(
-    pairs: Sequence[tuple[Stored, Stored]], metric: str = METRIC, decode: bool = True
+    pairs: Sequence[tuple[Stored, Stored]], metric: str = METRIC, decode: bool = True, yes: bool = False
 ) -> list[Explanation]:
-    """One explanation a model, over its seeds."""
-    decoded, reasons = _redecoded(pairs) if decode else ({}, {})
+    """One explanation a model, over its seeds; `yes` allows to install what B's record names."""
+    decoded, reasons = _redecoded(pairs, yes) if decode else ({}, {})
     models: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, (a, _) in enumerate(pairs):
         models[a.record.run.name, a.record.run.scale].append(place)
@@ -87,8 +90,8 @@ def explained(
             if place in reasons:
                 notes[reasons[place]] = None
             pieces.append(Pieces(a, b, rescored, redecoded))
-        one = explain_seeds(pieces, metric)
-        explanations.append(replace(one, notes=(*one.notes, *notes)))
+        explanation = explain_seeds(pieces, metric)
+        explanations.append(replace(explanation, notes=(*explanation.notes, *notes)))
     return explanations
 
 
@@ -150,7 +153,9 @@ class _Place:
         return str(self.packages.folder), self.threads, self.bare
 
 
-def _redecoded(pairs: Sequence[tuple[Stored, Stored]]) -> tuple[dict[int, list[str]], dict[int, str]]:
+def _redecoded(
+    pairs: Sequence[tuple[Stored, Stored]], yes: bool
+) -> tuple[dict[int, list[str]], dict[int, str]]:
     """Place of a pair -> the texts that A's weights write in B's environment, or why there are none."""
     groups: dict[tuple[str, int, bool], tuple[_Place, list[tuple[int, Task]]]] = {}
     texts: dict[int, list[str]] = {}
@@ -159,7 +164,7 @@ def _redecoded(pairs: Sequence[tuple[Stored, Stored]]) -> tuple[dict[int, list[s
         if same_weights(a, b):
             continue  # then B's own texts are what A's weights write there
         try:
-            packages = environment.solve(_requirements(b))
+            packages = _allowed(environment.solve(_requirements(b)), yes)
             task = _task(a, b)
         except BenchError as error:
             reasons[place] = f"A's weights were not decoded anew: {error}"
@@ -178,16 +183,31 @@ def _redecoded(pairs: Sequence[tuple[Stored, Stored]]) -> tuple[dict[int, list[s
 
 
 def _requirements(b: Stored) -> list[str]:
-    """What must be laid over the installed packages to have those of a run."""
+    """What must be laid over the installed packages to have those of a run.
+
+    A record may come from a stranger, so only this program's own libraries are ever installed.
+    """
     here, there = provenance.versions(), b.record.run.versions
     for name in FIXED[1:]:
         if here.get(name) != there.get(name):
             raise EnvironmentUnsolvable(f"B ran with {name} {there.get(name)}, here is {here.get(name)}")
-    return [
-        f"{name}=={version}"
-        for name, version in there.items()
-        if name not in FIXED and here.get(name) != version
-    ]
+    differing = {
+        name: version for name, version in there.items() if name not in FIXED and here.get(name) != version
+    }
+    strangers = [name for name in differing if name not in provenance.NAMED]
+    if strangers:
+        raise EnvironmentUnsolvable(
+            f"B's record names '{strangers[0]}', which is none of this program's libraries; not installed"
+        )
+    return [f"{name}=={version}" for name, version in differing.items()]
+
+
+def _allowed(packages: Environment, yes: bool) -> Environment:
+    """The environment, if it may be used: what is not yet installed is installed only when allowed."""
+    if packages.folder is not None and not packages.folder.is_dir() and not yes:
+        pins = ", ".join(f"{name} {version}" for name, version in sorted(packages.moved.items()))
+        raise EnvironmentUnsolvable(f"this would install {pins}; allow it by --yes")
+    return packages
 
 
 def _task(a: Stored, b: Stored) -> Task:

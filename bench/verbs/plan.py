@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Output:
     """List the runs; nothing is prepared, loaded or written."""
     packages = environment.solve(args.packages)
-    asked = request.resolve(args, packages.versions)
+    asked = request.resolve(args, packages.versions, run_code=False)
     environment.check_backend(asked.runs, packages)
     ledger = Ledger(args.out)
     finished, _ = ledger.load()

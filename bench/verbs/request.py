@@ -19,7 +19,7 @@ from bench.prompt import TEMPLATES
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
-from bench.score.metrics import load_metric
+from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import NAME, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
@@ -73,8 +73,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
 
-def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None) -> Request:
-    """The runs that the options name. Raises `RequestError` and its kinds."""
+def resolve(
+    args: argparse.Namespace, versions: Mapping[str, str] | None = None, run_code: bool = True
+) -> Request:
+    """The runs that the options name; without `run_code` no code of a metric is loaded.
+
+    Raises `RequestError` and its kinds.
+    """
     notes: list[str] = []
     given = files(args.data)
     train = dataset(args.train, given)
@@ -86,7 +91,7 @@ def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None)
     models = _models(args.models, scale, notes)
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
-        load_metric(name)  # refuse now what could not be scored in the end
+        (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
     contract = Contract(
         train=prepare.reference(train),
         eval=prepare.reference(evaluation),

@@ -182,7 +182,7 @@ def uv(*words: str, wheels: Path | None = None) -> subprocess.CompletedProcess[s
     variables = {**settings, **os.environ}
     links = variables.get("UV_FIND_LINKS", "").replace(" ", ",").split(",")
     variables["UV_FIND_LINKS"] = ",".join(link for link in [*links, str(wheels or "")] if link)
-    command = [program, *words, "--python", sys.executable, "--quiet", "--color", "never"]
+    command = [program, *words, *_settings_file(), "--python", sys.executable, "--quiet", "--color", "never"]
     try:
         return subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT, check=False, env=variables
@@ -191,6 +191,13 @@ def uv(*words: str, wheels: Path | None = None) -> subprocess.CompletedProcess[s
         raise EnvironmentUnsolvable(
             f"uv gave no answer within {TIMEOUT} s; check the package index"
         ) from None
+
+
+def _settings_file() -> tuple[str, ...]:
+    """The user's own settings of uv and no others: those of the current folder may be a stranger's."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    own = Path(os.environ.get("UV_CONFIG_FILE") or Path(base) / "uv" / "uv.toml")
+    return ("--config-file", str(own)) if own.is_file() else ("--no-config",)
 
 
 def reason(stderr: str) -> str:
