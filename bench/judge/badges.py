@@ -36,6 +36,7 @@ def badges(records: Sequence[Record]) -> tuple[Badge, ...]:
         found.append(
             ("mini", "a miniature twin: says whether the harness learns, not how good the checkpoint is")
         )
+    found += _weights(records)
     if first.run.template != first.run.contract.template:
         found.append(
             ("own template", f"prompted with '{first.run.template}', as its published recipe needs it")
@@ -44,6 +45,17 @@ def badges(records: Sequence[Record]) -> tuple[Badge, ...]:
     if any(record.provenance.dirty for record in records):
         found.append(("dirty tree", "the program's source had changes that no commit holds"))
     return tuple(Badge(*one) for one in found)
+
+
+def _weights(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    badges: list[tuple[str, ...]] = []
+    stored = records[0].run.checkpoint.dequantised_from
+    if stored:
+        badges.append(("dequantised", f"weights dequantised from {stored}, not the published ones"))
+    sentences = dict.fromkeys(record.backend.end_token for record in records if record.backend.end_token)
+    if sentences:
+        badges.append(("end token", "; ".join(sentences)))
+    return badges
 
 
 def _training(records: Sequence[Record]) -> list[tuple[str, ...]]:
