@@ -18,8 +18,7 @@ exception is a defect of the program and keeps its traceback.
     ├── RunFailed                 exit 1: one run died; the others go on
     │   ├── BudgetMismatch        what was spent is not what the contract says
     │   ├── LossMisplaced         the loss would not fall on the answer and its end token alone
-    │   ├── NotFinite             a loss became NaN or infinite
-    │   └── TimedOut              a run reached its time limit
+    │   └── NotFinite             a loss became NaN or infinite
     └── RecordError               a record that is truncated, edited or of an unknown version
 """
 
@@ -106,10 +105,6 @@ class LossMisplaced(RunFailed):
 
 class NotFinite(RunFailed):
     """A loss became NaN or infinite."""
-
-
-class TimedOut(RunFailed):
-    """A run reached its time limit."""
 
 
 class RecordError(BenchError):

@@ -46,13 +46,13 @@ class Tree(NamedTuple):
 
 def versions() -> dict[str, str]:
     """Distribution -> installed version, without importing any of them."""
-    found = {"bench": __version__}
+    installed = {"bench": __version__}
     for name in NAMED:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def tree(folder: Path, ignore: Path | None = None) -> Tree:

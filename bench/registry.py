@@ -80,13 +80,13 @@ def spec_files(kind: str, home: Path | None = None) -> list[Path]:
 
 
 def _registry(kind: str, load: Callable[[Path], Spec], home: Path | None) -> dict[str, Spec]:
-    found: dict[str, Spec] = {}
+    specs: dict[str, Spec] = {}
     for file in spec_files(kind, home):
         spec = load(file)
-        if spec.name in found:
+        if spec.name in specs:
             raise SpecError(str(file), [f"'{spec.name}' is already registered; choose another name"])
-        found[spec.name] = spec
-    return found
+        specs[spec.name] = spec
+    return specs
 
 
 def load_model(file: Path) -> ModelSpec:

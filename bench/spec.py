@@ -185,11 +185,11 @@ def parse_budget(text: str) -> Budget:
     """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
     if text in PRESETS:
         return PRESETS[text]
-    if found := re.fullmatch(r"(\d+)x(\d+)", text):
-        steps, batch = int(found[1]), int(found[2])
-    elif found := re.fullmatch(r"examples=(\d+)", text):
+    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+        steps, batch = int(match[1]), int(match[2])
+    elif match := re.fullmatch(r"examples=(\d+)", text):
         batch = PRESETS["short"].effective_batch
-        steps, rest = divmod(int(found[1]), batch)
+        steps, rest = divmod(int(match[1]), batch)
         if rest:
             raise BudgetError(
                 f"--budget {text}: not a multiple of the effective batch {batch}; "
@@ -263,8 +263,8 @@ class Contract(_Frozen):
 
 def _differences(prefix: str, left: Any, right: Any) -> list[tuple[str, tuple[Any, Any]]]:
     if isinstance(left, dict) and isinstance(right, dict):
-        found = []
+        differences = []
         for key in [*left, *(k for k in right if k not in left)]:
-            found += _differences(f"{prefix}.{key}" if prefix else key, left.get(key), right.get(key))
-        return found
+            differences += _differences(f"{prefix}.{key}" if prefix else key, left.get(key), right.get(key))
+        return differences
     return [] if left == right else [(prefix, (left, right))]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,18 @@ REPORT = pytest.StashKey[list[str]]()
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in terminalreporter.config.stash.get(REPORT, []):
         terminalreporter.write_line(line)
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    terminalreporter.write_line(f"{len(skipped)} tests skipped{':' if skipped else ''}")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"  {count:>4}  {reason}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything is installed, on CI, a skipped test is a failed one."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.cache",
         "bench.digest",
         "bench.errors",
+        "bench.harness",
         "bench.prompt",
         "bench.provenance",
         "bench.registry",

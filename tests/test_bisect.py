@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from records import make_record
 
 from bench.cli import run_verb
-from bench.judge.bisection import LOOKS, ReleaseSide, Trial, first_changed, first_failing, search
+from bench.judge.bisection import SEED_COUNTS, ReleaseSide, Trial, first_changed, first_failing, search
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
 from bench.verbs import bisect as verb
@@ -147,7 +147,7 @@ def test_a_drop_amid_training_noise_is_found_with_more_seeds() -> None:
         hits += found.first == RELEASES[change]
         assert found.effect is not None
         assert found.effect.mean == pytest.approx(-0.06, abs=0.02)
-        assert max(seeds for _, seeds in fake.asked) >= LOOKS[0]
+        assert max(seeds for _, seeds in fake.asked) >= SEED_COUNTS[0]
     assert hits >= 8
 
 

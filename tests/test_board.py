@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 from records import make_board, make_contract, make_failure, make_record
 
+from bench.errors import RecordError
 from bench.judge import board as boards
-from bench.judge.badges import badges
 from bench.judge.board import MAIN, Board, board
+from bench.judge.doubts import row_doubts
+from bench.render.doubts import Badge, badge
 from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
-from bench.store.ledger import Stored
-from bench.store.record import Written
+from bench.store.ledger import Ledger, Stored, read
+from bench.store.record import Record, Written, seal
 
 
 def only(found: Board) -> boards.Group:
@@ -229,9 +232,14 @@ def test_no_records_make_an_empty_board() -> None:
     assert board([]).groups == ()
 
 
+def badges(records: list[Record]) -> list[Badge]:
+    """The badges of a row of these records."""
+    return [badge(doubt) for doubt in row_doubts(records)]
+
+
 def names(stored: Stored) -> list[str]:
-    """The badges of a row of one record."""
-    return [badge.name for badge in badges([stored.record])]
+    """The names of the badges of a row of one record."""
+    return [shown.name for shown in badges([stored.record])]
 
 
 def test_badges_say_what_a_reader_must_know(tmp_path: Path) -> None:
@@ -249,7 +257,7 @@ def test_badges_count_what_was_cut_or_repeated(tmp_path: Path) -> None:
     data = one.record.data.model_copy(update={"selected": {"train": 100, "test": 60}})
     written = Written(examples=60, mean_tokens=9, mean_words=7, empty=2, truncated=30, echoed=0, distinct=50)
     record = one.record.model_copy(update={"spent": spent, "data": data, "written": {"tuned": written}})
-    found = {badge.name: badge for badge in badges([record])}
+    found = {shown.name: shown for shown in badges([record])}
     assert (found["truncated"].amount, found["cut answers"].amount) == ("3", "30 of 60")
     assert found["empty answers"].amount == "2 of 60"
     assert "4.8 epochs" in found["repeated epochs"].reason
@@ -261,7 +269,7 @@ def test_a_template_of_its_own_is_a_badge(tmp_path: Path) -> None:
     one = make_record(tmp_path)
     model = one.record.run.model.model_copy(update={"template": "chat"})
     record = one.record.model_copy(update={"run": one.record.run.model_copy(update={"model": model})})
-    assert "own template" in [badge.name for badge in badges([record])]
+    assert "own template" in [shown.name for shown in badges([record])]
 
 
 def test_every_fallback_of_a_row_is_named_once(tmp_path: Path) -> None:
@@ -272,3 +280,26 @@ def test_every_fallback_of_a_row_is_named_once(tmp_path: Path) -> None:
     )
     records = [one.record.model_copy(update={"backend": backend}) for one in stored]
     assert badges(records)[0].reason == "no 4-bit: no CUDA"
+
+
+def test_a_copied_record_folder_is_no_further_seed(tmp_path: Path) -> None:
+    """However often the best seed is copied, it counts once, and the copies are named."""
+    best = make_record(tmp_path, "gpt2", seed=0, gain=0.2)
+    make_record(tmp_path, "gpt2", seed=1)
+    for number in range(8):
+        shutil.copytree(best.folder, best.folder.with_name(f"copy-{number}"))
+    stored, messages = Ledger(tmp_path).load()
+    [row] = board(stored).groups[0].rows
+    assert row.seeds == (0, 1)
+    assert len(messages) == 8
+    assert f"holds a copy of {best.record.id}, which counts once" in messages[0]
+
+
+def test_a_record_under_another_runs_id_is_not_read(tmp_path: Path) -> None:
+    """Its digest may be right; the run that it describes is another."""
+    one = make_record(tmp_path, "gpt2", seed=0)
+    forged = one.record.model_copy(update={"id": one.record.id.replace("-s0-", "-s7-")})
+    folder = Path(shutil.copytree(one.folder, one.folder.with_name(forged.id)))
+    (folder / "record.json").write_text(json.dumps(seal(forged)), encoding="utf-8")
+    with pytest.raises(RecordError, match="but its run is"):
+        read(folder)

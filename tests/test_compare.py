@@ -18,6 +18,7 @@ from bench.judge.compare import ComparedRow, Comparison, compare, drifted, to_da
 from bench.judge.pairing import Finding
 from bench.judge.verdicts import judge
 from bench.render.text import comparison as compare_text
+from bench.run.identity import Run
 from bench.spec import Decoding
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Failure, seal
@@ -100,11 +101,19 @@ def test_the_same_answers_are_unchanged_whatever_other_models_do(tmp_path: Path)
 
 
 def test_the_same_record_on_both_sides_is_unchanged(tmp_path: Path) -> None:
-    """And is no witness of a shift of all models together."""
+    """And is no cluster of a shift of all models together."""
     one = make_record(tmp_path)
     result = compare(*sides([one], [one]))
     assert (only(result).finding, only(result).reason) == (Finding.UNCHANGED, "same record")
     assert result.pooled == ()
+
+
+def test_another_record_under_the_same_run_id_is_compared(tmp_path: Path) -> None:
+    """An id leaves out what it does not know of; the record says what came out."""
+    a = make_record(tmp_path / "a", gain=0.2)
+    b = make_record(tmp_path / "b", gain=0.2, shift=-0.1)
+    assert a.record.id == b.record.id
+    assert only(compare(*sides([a], [b]))).finding == Finding.REGRESSED
 
 
 def test_of_several_versions_the_newest_counts(tmp_path: Path) -> None:
@@ -461,7 +470,7 @@ def _make_pairs(out: Path, count: int) -> None:
             run["contract"] = {**run["contract"], "budget": {"steps": 1 + place, "effective_batch": 8}}
             run["versions"] = {**run["versions"], "trl": version}
             where = {**body["provenance"], "versions": run["versions"]}
-            changed = {**body, "id": f"gpt2-{place}-{version}", "run": run, "provenance": where}
+            changed = {**body, "id": Run.model_validate(run).id, "run": run, "provenance": where}
             folder = ledger.runs / changed["id"]
             folder.mkdir(parents=True)
             text = json.dumps({**changed, "digest": digest(changed)})

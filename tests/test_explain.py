@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from records import make_contract, make_record
 
 from bench.errors import Incomparable
-from bench.judge.explain import CORNERS, Explanation, Pieces, explain, explain_seeds
+from bench.judge.explain import Explanation, Pieces, explain, explain_seeds
 from bench.render.text.explanation import markdown, terminal, verdict
 from bench.store.ledger import Stored
 
@@ -76,7 +75,7 @@ def test_other_weights_are_put_down_to_training(tmp_path: Path) -> None:
 
 
 def test_without_the_weights_decoding_and_training_stay_together(tmp_path: Path) -> None:
-    """Said in the split and in a note; scoring still has its own part."""
+    """Sampled in the split and in a note; scoring still has its own part."""
     a, b = runs(tmp_path, shift=-0.04)
     one = explain(a, b, rescored=scores(a))
     assert [part.stages for part in one.parts] == [("scoring",), ("decoding", "training")]
@@ -108,33 +107,17 @@ def test_equal_weights_need_no_decoding_anew(tmp_path: Path) -> None:
     assert len(explain(a, b).parts) == 2
 
 
-def test_with_all_corners_the_parts_depend_on_no_order(tmp_path: Path) -> None:
-    """Shapley: an interaction is shared among the stages that make it, and the sum is still the total."""
-    a, b = runs(tmp_path, shift=-0.03, changed=0.4)
-    generator = np.random.default_rng(1)
-    corners = {corner: {id: float(generator.random()) for id in scores(a)} for corner in CORNERS}
-    one = explain(a, b, corners=corners)
-    assert one.method == "averaged over the orders"
-    assert [part.stages for part in one.parts] == [("scoring",), ("decoding",), ("training",)]
-    assert abs(sum(part.value.mean for part in one.parts) - one.total.mean) < 1e-9
-    back = explain(b, a, corners={_mirrored(corner): values for corner, values in corners.items()})
-    assert [part.value.mean for part in back.parts] == pytest.approx([-part.value.mean for part in one.parts])
-
-
-def test_additive_stages_have_the_same_parts_in_every_order(tmp_path: Path) -> None:
-    """Where stages do not interact, telescoping and averaging agree."""
+def test_additive_stages_get_their_own_shares(tmp_path: Path) -> None:
+    """Where stages do not interact, each part is the stage's own shift."""
     a, b = runs(tmp_path, shift=-0.06)
     first, last = scores(a), scores(b)
-    weight = {"w": 0.5, "d": 0.3, "s": 0.2}
-    corners = {}
-    for corner in ("".join(one) for one in product("AB", repeat=3)):
-        moved = sum(weight[stage] for stage, side in zip("wds", corner, strict=True) if side == "B")
-        corners[corner] = {id: first[id] + moved * (last[id] - first[id]) for id in first}
-    telescoped = explain(a, b, corners["AAB"], corners["ABB"])
-    averaged = explain(a, b, corners={corner: corners[corner] for corner in CORNERS})
-    for one in (telescoped, averaged):
-        shares = [share(one, stage) for stage in ("scoring", "decoding", "training")]
-        assert shares == pytest.approx([0.2, 0.3, 0.5])
+    weight = {"training": 0.5, "decoding": 0.3, "scoring": 0.2}
+
+    def moved(by: float) -> dict[str, float]:
+        return {id: first[id] + by * (last[id] - first[id]) for id in first}
+
+    explanation = explain(a, b, rescored=moved(0.2), redecoded=moved(0.5))
+    assert {stage: share(explanation, stage) for stage in weight} == pytest.approx(weight)
 
 
 def test_each_part_has_an_interval_of_its_own(tmp_path: Path) -> None:

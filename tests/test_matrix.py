@@ -11,11 +11,12 @@ from records import make_contract, make_failure, make_record
 
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
+from bench.render.text.matrix import Column, markdown
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.sides import Side
 from bench.verbs import matrix, request
-from bench.verbs.matrix import Column, combinations, compared, markdown
+from bench.verbs.matrix import combinations, compared
 from bench.versions import environment
 from bench.versions.environment import Environment
 
@@ -30,7 +31,7 @@ def column(out: Path, trl: str, models: Sequence[str] = MODELS, shift: float = 0
         for model in models
         for seed in SEEDS
     ]
-    return Column(f"trl=={trl}", Environment((f"trl=={trl}",)), Side(f"trl=={trl}", tuple(records)))
+    return Column(f"trl=={trl}", Side(f"trl=={trl}", tuple(records)))
 
 
 def table(columns: Sequence[Column]) -> dict[str, list[str]]:
@@ -89,8 +90,8 @@ def test_failing_cells_give_their_reason_once(tmp_path: Path) -> None:
     """A run that died and an environment that cannot be built are cells like any other."""
     first = column(tmp_path, "1.12.0")
     dead = [make_failure(tmp_path / "dead", model, seed, "no kernel") for model in MODELS for seed in SEEDS]
-    second = Column("trl==1.15.0", Environment(), Side("trl==1.15.0", (), tuple(dead)))
-    third = Column("trl==99.0", None, Side("trl==99.0", ()), "there is no version of trl==99.0")
+    second = Column("trl==1.15.0", Side("trl==1.15.0", (), tuple(dead)))
+    third = Column("trl==99.0", Side("trl==99.0", ()), "there is no version of trl==99.0")
     text = markdown(compared([first, second, third]), MODELS, make_contract(), "0,1,2")
     assert text.count("fails [1]") == len(MODELS)
     assert text.count("cannot be built [2]") == len(MODELS)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import registry
 from bench.cli import run_verb
 
 SPEC = (
@@ -161,3 +162,18 @@ def test_a_hub_model_out_of_reach_says_how_to_go_on(
 def test_as_json_an_error_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_verb(["run", "--models", "gtp2", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"] == "UnknownName"
+
+
+def test_check_holds_the_architecture_of_a_spec_against_its_twin(
+    capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    (here / "models").mkdir(exist_ok=True)
+    spec = (registry.ROOT / "models" / "gpt2.toml").read_text()
+    (here / "models" / "mine.toml").write_text(spec.replace("GPT2LMHeadModel", "PhiForCausalLM"))
+    assert run_verb(["check"]) == 2
+    assert (
+        "models/mine.toml: 'architecture' is PhiForCausalLM, but gpt2/config.json says GPT2LMHeadModel"
+        in capsys.readouterr().out
+    )
+    (here / "models" / "mine.toml").write_text(spec)
+    assert run_verb(["check"]) == 0

@@ -16,16 +16,13 @@ from bench.stats import (
     Noise,
     Verdict,
     compare,
-    detection_rate,
     holm,
     mean_interval,
     paired_interval,
-    paired_p,
     pooled_shift,
     rank_ranges,
     seed_noise,
     sign_test,
-    smallest_detectable,
     verdict,
 )
 from benchmarks import calibration
@@ -157,7 +154,7 @@ def test_very_few_examples_are_students_t_exactly():
     """Under ten examples nothing is resampled and the paired t-test comes out to the last digit."""
     a, b = normal_pair(1, count=8, shift=0.03)
     standard = reference.ttest_rel(b, a)
-    assert paired_p(a, b) == pytest.approx(standard.pvalue, rel=1e-9)
+    assert compare(a, b).p == pytest.approx(standard.pvalue, rel=1e-9)
     low, high = standard.confidence_interval(0.95)
     interval = paired_interval(a, b)
     assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-9)
@@ -181,7 +178,7 @@ def test_skewed_scores_get_a_lopsided_interval():
 def test_p_is_fine_enough_for_a_table_of_thousands():
     """A clear difference has a p far below what counting draws could give."""
     a, b = normal_pair(2, shift=0.1)
-    assert paired_p(a, b) < 1e-9
+    assert compare(a, b).p < 1e-9
 
 
 # -- properties -------------------------------------------------------------------------------------------
@@ -298,15 +295,15 @@ def test_the_smallest_detectable_drop_has_the_stated_power():
     """Power and smallest drop are each other's inverse, with and without a threshold."""
     a, b = normal_pair(5)
     for power, threshold in ((0.8, 0.0), (0.9, 0.02), (0.8, 0.03)):
-        drop = smallest_detectable(a, b, power=power, threshold=threshold)
-        assert detection_rate(a, b, drop, threshold=threshold) == pytest.approx(power, abs=1e-9)
+        drop = compare(a, b).smallest_detectable(power=power, threshold=threshold)
+        assert compare(a, b).detection_rate(drop, threshold=threshold) == pytest.approx(power, abs=1e-9)
         assert drop > threshold
 
 
 def test_more_examples_find_smaller_drops():
     """Four times the examples halve the smallest detectable drop."""
     a, b = normal_pair(6, count=2000)
-    ratio = smallest_detectable(a[:500], b[:500]) / smallest_detectable(a, b)
+    ratio = compare(a[:500], b[:500]).smallest_detectable() / compare(a, b).smallest_detectable()
     assert ratio == pytest.approx(2, rel=0.1)
 
 
@@ -358,7 +355,7 @@ def test_models_without_common_examples_are_the_units():
 def test_models_that_copy_each_other_are_one_witness():
     """Thirty copies of one model's differences are no more than that model."""
     a, b = normal_pair(9, count=60)
-    assert pooled_shift([b - a] * 30).p == pytest.approx(paired_p(a, b), rel=0.3)
+    assert pooled_shift([b - a] * 30).p == pytest.approx(compare(a, b).p, rel=0.3)
 
 
 def test_models_of_different_length_need_named_examples():
@@ -424,7 +421,7 @@ def test_one_example_says_nothing():
 
 def test_three_changed_examples_of_many_are_no_clear_change():
     """p is never below what flipping the signs of three differences could give."""
-    assert paired_p(np.zeros(300), np.r_[np.zeros(297), np.ones(3)]) == pytest.approx(0.25)
+    assert compare(np.zeros(300), np.r_[np.zeros(297), np.ones(3)]).p == pytest.approx(0.25)
 
 
 def test_rare_successes_have_a_finite_interval():

@@ -200,7 +200,7 @@ def test_what_an_answer_repeats_is_made_less_likely(family: str) -> None:
     tokenizer = build.tokenizer_of(TWINS / family)
     shipped = model.generation_config.to_dict()
     prompts = torch.tensor([tokenizer("Question: What is a model?\nAnswer:\n")["input_ids"]] * 2)
-    said = unlikelihood.hear(model, prompts, tokenizer.eos_token_id)
+    said = unlikelihood.sample_answers(model, prompts, tokenizer.eos_token_id)
     said = replace(said, repeated=torch.zeros_like(said.repeated))
     said.repeated[:, 3] = True
 

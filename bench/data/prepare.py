@@ -207,11 +207,11 @@ def without_leaks(
     groups = {example.group for example in held_out}
     answers = {a for e in held_out for a in map(shape.fold, e.answers) if a.count(" ") >= LONG_ANSWER - 1}
     pairs = [_word_pairs(example) for example in held_out]
-    frequency = Counter(pair for found in pairs for pair in found)
+    frequency = Counter(pair for pairs_of in pairs for pair in pairs_of)
     # A pair of sets with Jaccard >= NEAR must share one of the rarest members (prefix filter).
     index: dict[str, list[int]] = defaultdict(list)
-    for number, found in enumerate(pairs):
-        for pair in _rarest(found, frequency):
+    for number, pairs_of in enumerate(pairs):
+        for pair in _rarest(pairs_of, frequency):
             index[pair].append(number)
     kept: list[Example] = []
     dropped: Counter[str] = Counter()
@@ -232,14 +232,14 @@ def _word_pairs(example: Example) -> frozenset[str]:
     return frozenset(f"{a} {b}" for a, b in pairwise(words)) or frozenset(words)
 
 
-def _rarest(found: frozenset[str], frequency: Counter[str]) -> list[str]:
-    enough = len(found) - int(NEAR * len(found)) + 1
-    return sorted(found, key=lambda pair: (frequency[pair], pair))[:enough]
+def _rarest(word_pairs: frozenset[str], frequency: Counter[str]) -> list[str]:
+    enough = len(word_pairs) - int(NEAR * len(word_pairs)) + 1
+    return sorted(word_pairs, key=lambda pair: (frequency[pair], pair))[:enough]
 
 
-def _is_near(found: frozenset[str], pairs: list[frozenset[str]], index: dict[str, list[int]]) -> bool:
-    candidates = {number for pair in found for number in index.get(pair, ())}
-    return any(len(found & pairs[n]) >= NEAR * len(found | pairs[n]) for n in candidates)
+def _is_near(word_pairs: frozenset[str], pairs: list[frozenset[str]], index: dict[str, list[int]]) -> bool:
+    candidates = {number for pair in word_pairs for number in index.get(pair, ())}
+    return any(len(word_pairs & pairs[n]) >= NEAR * len(word_pairs | pairs[n]) for n in candidates)
 
 
 def _load(file: Path, ref: DataRef) -> Prepared:

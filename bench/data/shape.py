@@ -46,24 +46,24 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
     """
     existing = list(names)
     by_lower = {name.lower().strip(): name for name in reversed(existing)}
-    found: dict[str, str | None] = {}
+    columns: dict[str, str | None] = {}
     for field, usual in USUAL_NAMES.items():
         asked = getattr(wanted, field)
         if asked is not None and asked not in existing:
             raise DataError(
                 f"{source}: columns.{field} = '{asked}' is not a column; there are: {', '.join(existing)}"
             )
-        taken = {name for name in found.values() if name}
-        found[field] = asked or next(
+        taken = {name for name in columns.values() if name}
+        columns[field] = asked or next(
             (by_lower[name] for name in usual if name in by_lower and by_lower[name] not in taken), None
         )
     for field in ("question", "answer"):
-        if found[field] is None:
+        if columns[field] is None:
             raise DataError(
                 f"{source}: no column for the {field}; there are: {', '.join(map(repr, existing))}; "
                 f'name it in a spec: columns.{field} = "..."'
             )
-    return Columns(**found)
+    return Columns(**columns)
 
 
 def to_example(row: Mapping[str, Any], spec: DatasetSpec, columns: Columns) -> Example | str:

@@ -29,7 +29,7 @@ from bench.stats.pivot import by_group
 from bench.store.scores import Floats
 
 #: Seeds at the looks after the first, which has one seed and can only find scores that are the same.
-LOOKS = (3, 5, 8)
+SEED_COUNTS = (3, 5, 8)
 CLEAR = (Finding.IMPROVED, Finding.REGRESSED)
 
 
@@ -142,28 +142,32 @@ def first_changed(
     if not moving:
         steps = (_same(a, models[0], ReleaseSide.GOOD), _same(b, models[0], ReleaseSide.GOOD))
         return Bisection(f"{older} and {newer} give the same score for every example", steps)
-    for look in LOOKS:
+    for look in SEED_COUNTS:
         a, b = attempt(older, moving, look), attempt(newer, moving, look)
         if a.error or b.error:
             return Bisection(f"a further seed died: {a.error or b.error}", (_by_failure(a), _by_failure(b)))
-        judged = dict(zip(moving, _judged(a, b, moving, threshold, alpha / len(LOOKS)), strict=True))
-        clear = {model: one for model, one in judged.items() if one.finding in CLEAR}
-        strong = [model for model, one in clear.items() if one.smallest <= abs(one.difference.mean) / 2]
-        if strong or (clear and look == LOOKS[-1]):
+        judged = dict(zip(moving, _judged(a, b, moving, threshold, alpha / len(SEED_COUNTS)), strict=True))
+        clear = {model: judged_row for model, judged_row in judged.items() if judged_row.finding in CLEAR}
+        strong = [
+            model
+            for model, judged_row in clear.items()
+            if judged_row.smallest <= abs(judged_row.difference.mean) / 2
+        ]
+        if strong or (clear and look == SEED_COUNTS[-1]):
             break
     else:
-        smallest = min(one.smallest for one in judged.values())
+        smallest = min(judged_row.smallest for judged_row in judged.values())
         closest = min(judged, key=lambda model: judged[model].p_adjusted)
-        steps = (_first(a, closest, look), _last(b, closest, look, judged[closest].difference))
+        ends = (_first(a, closest, look), _last(b, closest, look, judged[closest].difference))
         reason = f"{older} and {newer} differ, but not clearly with {look} seeds; a drop of {smallest:.3f} "
-        return Bisection(f"{reason}would have been found", steps, model=closest, seeds=look)
+        return Bisection(f"{reason}would have been found", ends, model=closest, seeds=look)
     model = max(strong or clear, key=lambda name: abs(judged[name].difference.mean) / judged[name].smallest)
     effect = judged[model].difference
-    steps_found = [_first(a, model, look), _last(b, model, look, effect)]
-    judging = _Judging(model, a, b, effect.mean, look, attempt, steps_found)
+    tried = [_first(a, model, look), _last(b, model, look, effect)]
+    judging = _Judging(model, a, b, effect.mean, look, attempt, tried)
     last, first, between = search(releases, judging)
-    reason = _step(steps_found, first).reason
-    return Bisection(reason, tuple(steps_found), last, first, between, model, effect, look)
+    reason = _step(tried, first).reason
+    return Bisection(reason, tuple(tried), last, first, between, model, effect, look)
 
 
 @dataclass
@@ -184,7 +188,7 @@ class _Judging:
 
     def judged(self, release: str) -> Probe:
         trial = self.attempt(release, [self.model], 1)
-        for look in (1, *(seeds for seeds in LOOKS if seeds >= self.seeds)):
+        for look in (1, *(seeds for seeds in SEED_COUNTS if seeds >= self.seeds)):
             if look > 1:
                 trial = self.attempt(release, [self.model], look)
             if trial.error or trial.unbuildable:
@@ -196,13 +200,13 @@ class _Judging:
                 continue
             if len(self.a.scores[self.model]) < look:
                 self.a = self.attempt(self.a.release, [self.model], look)
-            [found] = _judged(self.a, trial, [self.model], 0.0, 0.05)
+            [verdict] = _judged(self.a, trial, [self.model], 0.0, 0.05)
             value = float(trial.scores[self.model].mean())
-            ends = sorted(end / self.effect for end in (found.difference.low, found.difference.high))
+            ends = sorted(end / self.effect for end in (verdict.difference.low, verdict.difference.high))
             if ends[0] > 0.5 or ends[1] < 0.5:
                 side = ReleaseSide.BAD if ends[0] > 0.5 else ReleaseSide.GOOD
-                return Probe(release, side, "by its scores", look, value, found.difference)
-        return Probe(release, ReleaseSide.UNKNOWN, "too uncertain to tell", look, value, found.difference)
+                return Probe(release, side, "by its scores", look, value, verdict.difference)
+        return Probe(release, ReleaseSide.UNKNOWN, "too uncertain to tell", look, value, verdict.difference)
 
 
 def _judged(a: Trial, b: Trial, models: Sequence[str], threshold: float, alpha: float) -> list[Judged]:

@@ -19,7 +19,7 @@ from statistics import fmean
 
 from bench.digest import digest
 from bench.judge import pooling
-from bench.judge.badges import Badge, badges
+from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.pooling import KINDS
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
@@ -65,7 +65,7 @@ class BoardRow:
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
     cost: Cost
-    badges: tuple[Badge, ...]
+    doubts: tuple[Doubt, ...]
 
     @property
     def first(self) -> Record:
@@ -75,7 +75,7 @@ class BoardRow:
     @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that are pooled in this row."""
-        return tuple(one.record.run.seed for one in self.stored)
+        return tuple(stored.record.run.seed for stored in self.stored)
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,16 @@ class Board:
     @property
     def runs(self) -> list[Stored]:
         """Every record that is shown."""
-        return [one for group in self.groups for row in group.rows for one in row.stored]
+        return [stored_run for group in self.groups for row in group.rows for stored_run in row.stored]
 
 
 def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
     """The board of these records."""
     digests = _ContractDigests()
     together: dict[Key, list[Stored]] = defaultdict(list)
-    for one in stored:
-        together[digests.key(one)].append(one)
-    keys = sorted(together, key=lambda key: max(_age(one) for one in together[key]), reverse=True)
+    for stored_run in stored:
+        together[digests.key(stored_run)].append(stored_run)
+    keys = sorted(together, key=lambda key: max(_age(stored) for stored in together[key]), reverse=True)
     died: dict[tuple[str, Scale], list[Failure]] = defaultdict(list)
     for failure in failures:
         died[digests.of(failure.run.contract), failure.run.scale].append(failure)
@@ -169,25 +169,25 @@ class _ContractDigests:
             self._known[contract] = contract.digest
         return self._known[contract]
 
-    def key(self, one: Stored) -> Key:
-        run = one.record.run
-        return self.of(run.contract), run.scale, one.record.data.eval_digest
+    def key(self, stored: Stored) -> Key:
+        run = stored.record.run
+        return self.of(run.contract), run.scale, stored.record.data.eval_digest
 
 
-def _age(one: Stored) -> tuple[str, str]:
-    return one.record.provenance.finished, one.record.id
+def _age(stored: Stored) -> tuple[str, str]:
+    return stored.record.provenance.finished, stored.record.id
 
 
 def _newest(stored: Sequence[Stored]) -> dict[str, list[Stored]]:
     """Model -> its newest set of runs that differ in the seed alone, by seed."""
     by_model: dict[str, list[Stored]] = defaultdict(list)
-    for one in stored:
-        by_model[one.record.run.name].append(one)
+    for record in stored:
+        by_model[record.record.run.name].append(record)
     chosen = {}
     for model, runs in sorted(by_model.items()):
         latest = _but_for_the_seed(max(runs, key=_age).record)
-        same = [one for one in runs if _but_for_the_seed(one.record) == latest]
-        chosen[model] = sorted(same, key=lambda one: one.record.run.seed)
+        same = [stored for stored in runs if _but_for_the_seed(stored.record) == latest]
+        chosen[model] = sorted(same, key=lambda stored: stored.record.run.seed)
     return chosen
 
 
@@ -195,7 +195,7 @@ def _but_for_the_seed(record: Record) -> str:
     run = record.run
     return digest(
         [
-            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions"}),
+            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions", "harness"}),
             run.checkpoint.revision,
             run.template,
         ]
@@ -208,7 +208,7 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
     order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
     if scores:
         tables = [pooling.table(sets[place], scores, "tuned", MAIN) for place in order]
-        ranks = rank_ranges(tables, pooling.witnesses(sets[0], scores))
+        ranks = rank_ranges(tables, pooling.clusters(sets[0], scores))
     else:
         ranks = pooling.ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
     return tuple(
@@ -218,22 +218,22 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
             **estimates[place],
             rank=rank,
             cost=_cost(sets[place]),
-            badges=badges([one.record for one in sets[place]]),
+            doubts=row_doubts([stored.record for stored in sets[place]]),
         )
         for place, rank in zip(order, ranks, strict=True)
     )
 
 
 def _cost(runs: Sequence[Stored]) -> Cost:
-    spent = [one.record.spent for one in runs]
-    gpu = [one.peak_gpu_memory for one in spent if one.peak_gpu_memory is not None]
+    spent = [stored.record.spent for stored in runs]
+    gpu = [spending.peak_gpu_memory for spending in spent if spending.peak_gpu_memory is not None]
     return Cost(
         trainable_parameters=spent[0].trainable_parameters,
         parameters=spent[0].parameters,
-        tokens_per_second=fmean(one.tokens_per_second for one in spent),
-        peak_memory=max(one.peak_memory for one in spent),
+        tokens_per_second=fmean(spending.tokens_per_second for spending in spent),
+        peak_memory=max(spending.peak_memory for spending in spent),
         peak_gpu_memory=max(gpu) if gpu else None,
-        seconds=fmean(sum(one.seconds.values()) for one in spent),
+        seconds=fmean(sum(spending.seconds.values()) for spending in spent),
     )
 
 
@@ -251,11 +251,13 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
 def _still_failed(died: Sequence[Failure], newest: Mapping[str, Sequence[Stored]]) -> tuple[Failure, ...]:
     """Failures that no later success of the same model and seed has made good."""
     done = {
-        (model, one.record.run.seed): one.record.provenance.finished
+        (model, stored.record.run.seed): stored.record.provenance.finished
         for model, runs in newest.items()
-        for one in runs
+        for stored in runs
     }
-    return tuple(one for one in died if done.get((one.run.name, one.run.seed), "") < one.when)
+    return tuple(
+        failure for failure in died if done.get((failure.run.name, failure.run.seed), "") < failure.when
+    )
 
 
 def _say_why_apart(groups: Sequence[Group]) -> list[Group]:

@@ -1,7 +1,7 @@
 """What differs between paired runs beside their scores: environment, recipe, cost, and single answers.
 
 Cost is compared only between like hardware: a faster machine is no faster program. It is shown as a ratio
-and judged by nobody, since one run's wall clock has no known noise.
+and never judged, since one run's wall clock has no known noise.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Moved:
 
 def environment(matches: Iterable[Match]) -> tuple[Change, ...]:
     """Every difference of versions, machine and recipe, package by package, over paired runs."""
-    found: dict[tuple[str, str, str], set[str]] = {}
+    models_of: dict[tuple[str, str, str], set[str]] = {}
     for match in matches:
         for first, second in zip(match.a, match.b, strict=True):
-            if first.record.id == second.record.id:
+            if first.record == second.record:
                 continue
             for what, values in _differences(first.record, second.record):
-                found.setdefault((what, *values), set()).add(match.model)
+                models_of.setdefault((what, *values), set()).add(match.model)
     return tuple(
         Change(what.partition(" ")[2], a, b, tuple(sorted(models)))
-        for (what, a, b), models in sorted(found.items())
+        for (what, a, b), models in sorted(models_of.items())
     )
 
 
@@ -105,6 +105,8 @@ def _facts(record: Record) -> dict[str, str]:
         **{f"recipe.{key}": value for key, value in run.recipe.model_dump(mode="json").items()},
     }
     tree = {"commit": (where.commit or "none")[:8] + ("+dirty" if where.dirty else "")}
+    if run.harness:
+        tree["code of training, generation and scoring"] = run.harness[:8]
     facts |= {f"2 {name}": shown(value) for name, value in machine.items()}
     facts |= {f"3 {name}": shown(value) for name, value in trained.items()}
     return facts | {f"4 {name}": value for name, value in tree.items()}
@@ -121,8 +123,8 @@ def cost(match: Match) -> tuple[tuple[CostChange, ...], str]:
         ):
             if left != right:
                 return (), f"other hardware ({name}: {left} | {right})"
-    on_gpu = all(one.record.spent.peak_gpu_memory is not None for one in (*match.a, *match.b))
-    sides = [[_spent(one.record, on_gpu) for one in side] for side in (match.a, match.b)]
+    on_gpu = all(stored.record.spent.peak_gpu_memory is not None for stored in (*match.a, *match.b))
+    sides = [[_spent(stored.record, on_gpu) for stored in side] for side in (match.a, match.b)]
     means = [[fmean(column) for column in zip(*side, strict=True)] for side in sides]
     names = (
         ("throughput", "tokens/s"),
@@ -153,7 +155,7 @@ def with_texts(moves: Sequence[Moved], a: Stored, b: Stored) -> tuple[Moved, ...
     A record whose completions cannot be trusted leaves the texts empty; its scores were checked apart.
     """
     try:
-        left, right = ({row["id"]: row for row in one.completions} for one in (a, b))
+        left, right = ({row["id"]: row for row in stored.completions} for stored in (a, b))
     except RecordError:
         return tuple(moves)
     return tuple(

@@ -22,8 +22,7 @@ from bench import stats
 from bench.errors import Incomparable, UnknownName
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
-from bench.judge.pairing import Finding, Match, pair
-from bench.judge.scored import Scored, align, read
+from bench.judge.pairing import Finding, Match, Scored, align, pair, read
 from bench.judge.verdicts import THRESHOLD, Judged, judge
 from bench.store.scores import METRIC, units
 from bench.store.sides import Side
@@ -113,9 +112,9 @@ def compare(
                 rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
             else:
                 scored += [align(match, both_sides, metric) for metric in metrics]
-    rows += [_no_examples(one) for one in scored if not one.ids]
-    scored = [one for one in scored if one.ids]
-    tables = [one.witnesses for one in scored]
+    rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
+    scored = [scored_row for scored_row in scored if scored_row.ids]
+    tables = [scored_row.clusters for scored_row in scored]
     rows += map(_row, scored, judge(tables, threshold, alpha))
     if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
         raise Incomparable(_nothing_in_common(a, b, rows, messages))
@@ -135,7 +134,7 @@ def compare(
 
 def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
     """The comparison with the texts of moved examples, for the rows that moved most."""
-    left, right = ({one.record.id: one for one in side.records} for side in (a, b))
+    left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
     largest = sorted(
         (row for row in comparison.rows if row.difference and row.moved and row.runs_a[0] in left),
         key=lambda row: -abs(row.difference.mean if row.difference else 0.0),
@@ -164,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check(metrics: Sequence[str], a: Side, b: Side) -> None:
-    held = {metric for one in (*a.records, *b.records) for metric in one.record.scores.get("tuned", {})}
+    held = {metric for stored in (*a.records, *b.records) for metric in stored.record.scores.get("tuned", {})}
     for metric in metrics:
         if held and metric not in held:
             raise UnknownName("metric", metric, held)
@@ -191,16 +190,16 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
         costs,
         cost_reason,
         changes.moved(scored.ids, scored.a, scored.b, MOVED),
-        tuple(one.record.id for one in match.a),
-        tuple(one.record.id for one in match.b),
+        tuple(stored.record.id for stored in match.a),
+        tuple(stored.record.id for stored in match.b),
     )
 
 
 def _same(match: Match, metric: str) -> ComparedRow:
-    scores = [one.record.scores["tuned"] for one in match.a]
-    means = [one[metric].mean for one in scores if metric in one]
+    scores = [stored.record.scores["tuned"] for stored in match.a]
+    means = [series[metric].mean for series in scores if metric in series]
     value = float(np.mean(means)) if means else None
-    ids = tuple(one.record.id for one in match.a)
+    ids = tuple(stored.record.id for stored in match.a)
     examples = match.a[0].record.written["tuned"].examples
     return ComparedRow(
         match.model,
@@ -225,16 +224,16 @@ def _no_examples(scored: Scored) -> ComparedRow:
 
 
 def _of(metric: str, scored: Sequence[Scored]) -> list[Scored]:
-    return [one for one in scored if one.metric == metric]
+    return [scored_row for scored_row in scored if scored_row.metric == metric]
 
 
 def _pooled(metric: str, scored: Sequence[Scored], alpha: float, drift: float) -> Pooled:
     rows = _of(metric, scored)
     names = [
-        [(one.match.a[0].record.run.contract.eval.digest, unit) for unit in units(one.ids, one.groups)]
-        for one in rows
+        [(row.match.a[0].record.run.contract.eval.digest, unit) for unit in units(row.ids, row.groups)]
+        for row in rows
     ]
-    shift = stats.pooled_shift([one.b - one.a for one in rows], names)
+    shift = stats.pooled_shift([row.b - row.a for row in rows], names)
     return Pooled(metric, shift, drifted(shift, alpha, drift))
 
 
@@ -250,7 +249,7 @@ def _nothing_in_common(a: Side, b: Side, rows: Sequence[ComparedRow], messages: 
             return f"nothing to compare: '{side.name}' holds no records{unread}"
     for row in rows:
         if row.finding == Finding.INCOMPARABLE:
-            others = len({one.model for one in rows} - {row.model})
+            others = len({row.model for row in rows} - {row.model})
             more = f" (and {others} more model{'s' * (others > 1)})" if others else ""
             reason = f"{row.model}: {row.reason}{more}"
             return f"'{a.name}' and '{b.name}' have nothing in common that can be compared: {reason}"

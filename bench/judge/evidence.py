@@ -50,7 +50,9 @@ def _weights(a: Stored, b: Stored) -> Iterator[str]:
 def _losses(a: Stored, b: Stored) -> Iterator[str]:
     yield f"final training loss {a.record.final_loss:.4f} {ARROW} {b.record.final_loss:.4f}"
     try:
-        left, right = ({row["step"]: row["loss"] for row in one.curve if "loss" in row} for one in (a, b))
+        left, right = (
+            {row["step"]: row["loss"] for row in stored.curve if "loss" in row} for stored in (a, b)
+        )
     except (RecordError, KeyError):
         return
     common = sorted(left.keys() & right.keys())

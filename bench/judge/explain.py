@@ -9,9 +9,8 @@ Then B - A = S(B,B,B) - S(A,A,A) is the sum of
 
 example by example, so the parts add up to the total whatever the scores are, and each has its own paired
 interval. The split depends on the order in which A's stages are replaced by B's where stages interact (a
-longer answer gains more from a lenient scorer). This order needs only what one can have: A's texts and
-weights, and B's environment. Where a caller has all eight corners (`corners`, which needs A's environment
-too), each part is its mean over the six orders (Shapley), which depends on none.
+longer answer gains more from a lenient scorer). This order needs only what is at hand: A's texts and
+weights, and B's environment.
 
 Where a piece is missing, the parts that it would have told apart are given together. Two facts stand in for
 pieces: equal scorers, and weights with equal digests. Everything is arithmetic on arrays; re-scoring and
@@ -22,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
 
 import numpy as np
 
@@ -33,8 +31,6 @@ from bench.store.ledger import Stored
 from bench.store.scores import METRIC, Floats, aligned, series, units
 
 STAGES = ("scoring", "decoding", "training")
-#: The eight corners (w, d, s) but for S(A,A,A) and S(B,B,B), which the records hold.
-CORNERS = tuple("".join(corner) for corner in product("AB", repeat=3))[1:-1]
 Scores = Mapping[str, float]
 
 
@@ -48,8 +44,6 @@ class Pieces:
     rescored: Scores | None = None
     #: S(A,B,B): A's weights decoded in B's environment, by B's scorer.
     redecoded: Scores | None = None
-    #: Any of `CORNERS`; "AAB" and "ABB" are the two above.
-    corners: Mapping[str, Scores] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +70,6 @@ class Explanation:
     total: stats.Interval
     p: float
     parts: tuple[Part, ...]
-    #: "telescoped", or "averaged over the orders".
-    method: str
     notes: tuple[str, ...]
     evidence: tuple[str, ...]
 
@@ -88,10 +80,9 @@ def explain(
     rescored: Scores | None = None,
     redecoded: Scores | None = None,
     metric: str = METRIC,
-    corners: Mapping[str, Scores] | None = None,
 ) -> Explanation:
     """One run against another of the same model. Raises `Incomparable` without a common example."""
-    return explain_seeds([Pieces(a, b, rescored, redecoded, corners)], metric)
+    return explain_seeds([Pieces(a, b, rescored, redecoded)], metric)
 
 
 def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
@@ -99,21 +90,18 @@ def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
     if not pairs:
         raise Incomparable("no pair of runs to explain")
     model = pairs[0].a.record.run.name
-    if any(one.record.run.name != model for pair in pairs for one in (pair.a, pair.b)):
+    if any(stored.record.run.name != model for pair in pairs for stored in (pair.a, pair.b)):
         raise Incomparable("runs of different models cannot be explained by one another")
     corners, ids, groups = _corners(pairs, metric)
     notes = _stand_ins(pairs, corners)
     labels = np.asarray(units(ids, groups))
     total = corners["BBB"] - corners["AAA"]
-    if all(corner in corners for corner in CORNERS):
-        found, method = _shapley(corners), "averaged over the orders"
-    else:
-        found, method = _telescoped(corners), "telescoped"
-        notes += _missing(corners)
+    contributions = _telescoped(corners)
+    notes += _missing(corners)
     whole = stats.compare(np.zeros_like(total), total, groups=labels)
     mean = whole.interval.mean
     parts = []
-    for stages, values in found.items():
+    for stages, values in contributions.items():
         result = stats.compare(np.zeros_like(values), values, groups=labels)
         share = result.interval.mean / mean if abs(mean) > 1e-12 else None
         parts.append(Part(stages, result.interval, result.p, share))
@@ -127,7 +115,6 @@ def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
         whole.interval,
         whole.p,
         tuple(parts),
-        method,
         tuple(notes),
         tuple(evidence(pairs[0].a, pairs[0].b)),
     )
@@ -137,26 +124,29 @@ def _corners(
     pairs: Sequence[Pieces], metric: str
 ) -> tuple[dict[str, Floats], tuple[str, ...], tuple[str, ...]]:
     """Corner -> scores (seeds, n) on the examples that every piece holds."""
-    found = [(series(pair.a, (metric,)), series(pair.b, (metric,))) for pair in pairs]
-    scores, ids, groups = aligned([one for both in zip(*found, strict=True) for one in both], metric)
+    series_of_pairs = [(series(pair.a, (metric,)), series(pair.b, (metric,))) for pair in pairs]
+    scores, ids, groups = aligned(
+        [row for both in zip(*series_of_pairs, strict=True) for row in both], metric
+    )
     corners = {"AAA": scores[: len(pairs)], "BBB": scores[len(pairs) :]}
     given: dict[str, list[Scores]] = {}
     for pair in pairs:
-        own = dict(pair.corners or {})
-        own |= {} if pair.rescored is None else {"AAB": pair.rescored}
+        own = {} if pair.rescored is None else {"AAB": pair.rescored}
         own |= {} if pair.redecoded is None else {"ABB": pair.redecoded}
         for corner, held in own.items():
             given.setdefault(corner, []).append(held)
     whole = {corner: held for corner, held in given.items() if len(held) == len(pairs)}
     kept = [
-        place for place, id in enumerate(ids) if all(id in one for held in whole.values() for one in held)
+        place
+        for place, id in enumerate(ids)
+        if all(id in scores_of_run for held in whole.values() for scores_of_run in held)
     ]
     if not kept:
         raise Incomparable(f"{pairs[0].a.record.id} and {pairs[0].b.record.id} share no test example")
     ids, groups = tuple(ids[place] for place in kept), tuple(groups[place] for place in kept)
     corners = {corner: values[:, kept] for corner, values in corners.items()}
-    for corner, found_scores in whole.items():
-        corners[corner] = np.array([[one[id] for id in ids] for one in found_scores], dtype=np.float64)
+    for corner, scores_of_runs in whole.items():
+        corners[corner] = np.array([[row[id] for id in ids] for row in scores_of_runs], dtype=np.float64)
     return corners, ids, groups
 
 
@@ -182,20 +172,6 @@ def _telescoped(corners: Mapping[str, Floats]) -> dict[tuple[str, ...], Floats]:
         if path[place] in corners:
             parts[STAGES[begin:place]] = corners[path[place]] - corners[path[begin]]
             begin = place
-    return parts
-
-
-def _shapley(corners: Mapping[str, Floats]) -> dict[tuple[str, ...], Floats]:
-    """Each stage's mean contribution over the six orders in which A's stages can be replaced by B's."""
-    place = {"training": 0, "decoding": 1, "scoring": 2}
-    orders = list(permutations(STAGES))
-    parts: dict[tuple[str, ...], Floats] = {(stage,): np.zeros_like(corners["AAA"]) for stage in STAGES}
-    for order in orders:
-        corner = ["A", "A", "A"]
-        for stage in order:
-            before = corners["".join(corner)]
-            corner[place[stage]] = "B"
-            parts[stage,] += (corners["".join(corner)] - before) / len(orders)
     return parts
 
 

@@ -6,8 +6,8 @@ order is that of time. Training noise is pooled over a line's points, so a one-s
 
 Change points are proposed by `ruptures` (binary segmentation, squared error), generously, and each must then
 hold: the points on its two sides are compared on the same examples, the points of a side counting as
-repeated runs, and p times the number of places where a step could be is at most 0.05. So a step is told by
-what it does to the answers and not by the look of a short line. Fewer than six points tell none.
+repeated runs, and p times the number of places where a step could be is at most 0.05. So a step is judged by
+what it does to the answers, not by the shape of a short line. Fewer than six points tell none.
 """
 
 from __future__ import annotations
@@ -95,13 +95,13 @@ def history(
 ) -> History:
     """The values of one model. Raises `UnknownName` where no record is of that model or metric."""
     everything = list(records)
-    chosen = [one for one in everything if one.record.run.name == model]
+    chosen = [stored for stored in everything if stored.record.run.name == model]
     if not chosen:
-        raise UnknownName("model with records", model, {one.record.run.name for one in everything})
+        raise UnknownName("model with records", model, {stored.record.run.name for stored in everything})
     told = list(messages)
     apart: dict[tuple[str, Contract], list[Stored]] = defaultdict(list)
-    for one in chosen:
-        apart[one.record.run.scale, one.record.run.contract].append(one)
+    for record in chosen:
+        apart[record.record.run.scale, record.record.run.contract].append(record)
     lines = [
         _line(scale, contract, moments, metric)
         for (scale, contract), runs in apart.items()
@@ -113,13 +113,13 @@ def history(
 
 def _moments(runs: Iterable[Stored], metric: str, messages: list[str]) -> list[_Moment]:
     together: dict[str, list[tuple[Stored, Series]]] = defaultdict(list)
-    for one in sorted(runs, key=lambda run: (moment(run), run.record.id)):
+    for stored in sorted(runs, key=lambda run: (moment(run), run.record.id)):
         try:
-            found = series(one, (metric,))
+            scores = series(stored, (metric,))
         except RecordError as error:
             messages.append(str(error))
         else:
-            together[_circumstances(one)].append((one, found))
+            together[_circumstances(stored)].append((stored, scores))
     return [_Moment(*zip(*pairs, strict=True)) for pairs in together.values()]
 
 
@@ -132,39 +132,39 @@ def _circumstances(stored: Stored) -> str:
 
 
 def _line(scale: str, contract: Contract, moments: Sequence[_Moment], metric: str) -> TimeSeries:
-    every = [one for found in moments for one in found.scores]
+    every = [row for moment in moments for row in moment.scores]
     scores, ids, groups = aligned(every, metric)
-    ends = np.cumsum([len(found.scores) for found in moments])
+    ends = np.cumsum([len(moment.scores) for moment in moments])
     tables = np.split(scores, ends[:-1]) if ids else [np.empty((0, 0))] * len(moments)
     labels = np.asarray(units(ids, groups))
     several = [table for table in tables if min(table.shape) > 1]
     noise = stats.seed_noise(several, labels) if several else None
     points = []
-    for place, (found, table) in enumerate(zip(moments, tables, strict=True)):
+    for place, (current, table) in enumerate(zip(moments, tables, strict=True)):
         before = moments[place - 1].stored[-1] if place else None
-        points.append(_point(found, table, labels, metric, noise, before))
+        points.append(_point(current, table, labels, metric, noise, before))
     steps, note = _steps(moments, tables, labels)
     return TimeSeries(scale, contract.digest, contract.in_words(), len(ids), tuple(points), steps, note)
 
 
 def _point(
-    found: _Moment,
+    moment: _Moment,
     table: Floats,
     labels: Floats,
     metric: str,
     noise: stats.Noise | None,
     before: Stored | None,
 ) -> Point:
-    record = found.stored[-1].record
+    record = moment.stored[-1].record
     value = record.scores["tuned"][metric]
     own = stats.Interval(value.mean, value.low, value.high)
     return Point(
-        found.stored[0].record.provenance.finished,
+        moment.stored[0].record.provenance.finished,
         stats.mean_interval(table, groups=labels, noise=noise) if table.size else own,
-        tuple(sorted(one.record.run.seed for one in found.stored)),
+        tuple(sorted(stored.record.run.seed for stored in moment.stored)),
         {**record.provenance.versions, **record.run.versions},
         record.provenance.commit,
-        tuple(one.record.id for one in found.stored),
+        tuple(stored.record.id for stored in moment.stored),
         differences(before.record, record) if before else {},
     )
 
@@ -187,7 +187,7 @@ def _steps(
 def change_points(points: Floats, groups: Floats | None = None) -> list[tuple[int, stats.Interval, float]]:
     """(first point after, shift, p) of every step in (points, n) scores of the same n examples."""
     places = [0, *_proposed(points.mean(axis=1)), len(points)]
-    found = []
+    accepted = []
     begin = 0
     for at, end in pairwise(places[1:]):
         before, after = points[begin:at], points[at:end]
@@ -197,9 +197,9 @@ def change_points(points: Floats, groups: Floats | None = None) -> list[tuple[in
         result = stats.compare(before, after, groups=groups, noise=noise)
         p = min(1.0, result.p * (len(points) - 1))
         if p <= 0.05:
-            found.append((at, result.interval, p))
+            accepted.append((at, result.interval, p))
             begin = at
-    return found
+    return accepted
 
 
 def _proposed(values: Floats) -> list[int]:
@@ -212,7 +212,7 @@ def _proposed(values: Floats) -> list[int]:
         return []
     penalty = max(2 * deviation**2 * float(np.log(len(values))), 1e-9)
     search = ruptures.Binseg(model="l2", min_size=SHORTEST, jump=1).fit(values[:, None])
-    found = [int(at) for at in search.predict(pen=penalty)[:-1]]
-    if len(found) > MOST_CHANGES:
-        found = [int(at) for at in search.predict(n_bkps=MOST_CHANGES)[:-1]]
-    return found
+    places = [int(at) for at in search.predict(pen=penalty)[:-1]]
+    if len(places) > MOST_CHANGES:
+        places = [int(at) for at in search.predict(n_bkps=MOST_CHANGES)[:-1]]
+    return places

@@ -8,18 +8,24 @@ package versions do not keep runs apart: they are what a comparison is about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
+from bench.errors import RecordError, UnknownName
+from bench.stats.pivot import by_group
 from bench.store.ledger import Stored
 from bench.store.record import Failure
+from bench.store.scores import Floats, Series, aligned, series, units
 from bench.store.sides import Side, Slot, moment, newest, slot
 
 
 class Finding(StrEnum):
-    """What is said of one row."""
+    """The verdict on one row."""
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
@@ -48,8 +54,8 @@ class Match:
 
     @property
     def same_records(self) -> bool:
-        """Whether both sides name the very same runs."""
-        return bool(self.a) and all(x.record.id == y.record.id for x, y in zip(self.a, self.b, strict=True))
+        """Whether both sides hold the very same records; an equal run id does not make them so."""
+        return bool(self.a) and all(x.record == y.record for x, y in zip(self.a, self.b, strict=True))
 
 
 def since(baseline: Side, current: Side) -> Side:
@@ -71,18 +77,20 @@ def since(baseline: Side, current: Side) -> Side:
         limit = moment(match) if match else latest.get((model, scale))
         return limit is None or moment(run) > limit
 
-    records = tuple(one for one in current.records if is_newer(one))
-    failures = tuple(one for one in current.failures if is_newer(one))
-    renewed = {slot(one)[:2] for one in records} | {slot(one)[:2] for one in failures}
-    here = {one.record.id for one in current.records}
-    kept = tuple(one for one in baseline.records if slot(one)[:2] not in renewed and one.record.id in here)
+    records = tuple(record for record in current.records if is_newer(record))
+    failures = tuple(failure for failure in current.failures if is_newer(failure))
+    renewed = {slot(record)[:2] for record in records} | {slot(failure)[:2] for failure in failures}
+    here = {stored.record.id for stored in current.records}
+    kept = tuple(
+        stored for stored in baseline.records if slot(stored)[:2] not in renewed and stored.record.id in here
+    )
     return Side(current.name, records + kept, failures, current.messages)
 
 
 def pair(a: Side, b: Side) -> list[Match]:
     """Every row of either side, by model name: paired seed by seed, or with what stands in the way."""
     left, right = newest([*a.records, *a.failures]), newest([*b.records, *b.failures])
-    found = [match for key in left if key in right for match in _paired(key, left[key], right[key])]
+    matches = [match for key in left if key in right for match in _paired(key, left[key], right[key])]
     alone_left = [key for key in left if key not in right]
     alone_right = [key for key in right if key not in left]
     rivals = set()
@@ -91,15 +99,15 @@ def pair(a: Side, b: Side) -> list[Match]:
         if others:
             rival = min(others, key=lambda other: (other[1] != key[1], len(key[2].differences(other[2]))))
             rivals.add(rival)
-            found.append(_match(key, Finding.INCOMPARABLE, _difference(key, rival)))
+            matches.append(_match(key, Finding.INCOMPARABLE, _difference(key, rival)))
         else:
-            found.append(_match(key, Finding.GONE, f"only in {a.name}"))
+            matches.append(_match(key, Finding.GONE, f"only in {a.name}"))
     for key in alone_right:
         if key not in rivals:
             failed = [run for run in right[key].values() if isinstance(run, Failure)]
             why = f"; fails: {_why(failed[0])}" if len(failed) == len(right[key]) else ""
-            found.append(_match(key, Finding.NEW, f"only in {b.name}{why}"))
-    return sorted(found, key=lambda match: (match.model, match.scale, match.finding or ""))
+            matches.append(_match(key, Finding.NEW, f"only in {b.name}{why}"))
+    return sorted(matches, key=lambda match: (match.model, match.scale, match.finding or ""))
 
 
 def shown(value: Any) -> str:
@@ -114,13 +122,13 @@ def _paired(key: Slot, left: dict[int, Stored | Failure], right: dict[int, Store
     if not common:
         seeds = " | ".join(", ".join(map(str, sorted(side))) for side in (left, right))
         return [_match(key, Finding.INCOMPARABLE, f"no seed in common: {seeds}")]
-    found = []
+    matches = []
     broken = [s for s in common if isinstance(left[s], Stored) and isinstance(right[s], Failure)]
     if broken:
         first = right[broken[0]]
         assert isinstance(first, Failure)
         seeds = f"seed{'s' * (len(broken) > 1)} {', '.join(map(str, broken))}"
-        found.append(_match(key, Finding.NEWLY_FAILING, f"{seeds}: {_why(first)}"))
+        matches.append(_match(key, Finding.NEWLY_FAILING, f"{seeds}: {_why(first)}"))
     both = [
         (seed, x, y)
         for seed in common
@@ -130,12 +138,14 @@ def _paired(key: Slot, left: dict[int, Stored | Failure], right: dict[int, Store
         seeds_of, first_side, second_side = zip(*both, strict=True)
         unpaired = sorted((left.keys() | right.keys()) - set(seeds_of) - set(broken))
         note = f"seed{'s' * (len(unpaired) > 1)} {', '.join(map(str, unpaired))} on one side only"
-        found.append(Match(key[0], key[1], seeds_of, first_side, second_side, None, note if unpaired else ""))
+        matches.append(
+            Match(key[0], key[1], seeds_of, first_side, second_side, None, note if unpaired else "")
+        )
     elif not broken:
         repaired = any(isinstance(run, Stored) for run in right.values())
         word = Finding.NEW if repaired else Finding.INCOMPARABLE
-        found.append(_match(key, word, "failed before" if repaired else "failed on both sides"))
-    return found
+        matches.append(_match(key, word, "failed before" if repaired else "failed on both sides"))
+    return matches
 
 
 def _match(key: Slot, finding: Finding, reason: str) -> Match:
@@ -153,3 +163,46 @@ def _difference(key: Slot, other: Slot) -> str:
 def _why(failure: Failure) -> str:
     reason = failure.reason.strip().splitlines()
     return f"{failure.stage}: {reason[0] if reason else 'no reason given'}"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A match with its scores of one metric on common examples, (seeds, n) each."""
+
+    match: Match
+    metric: str
+    a: Floats
+    b: Floats
+    ids: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    @property
+    def clusters(self) -> Floats:
+        """Differences, (seeds, groups), whose means over groups are the differences of means."""
+        groups = None if len(set(self.groups)) < 2 else np.asarray(units(self.ids, self.groups))
+        return by_group(self.b - self.a, groups)
+
+
+def read(
+    match: Match, metrics: Sequence[str], messages: list[str]
+) -> tuple[Match, list[tuple[Series, Series]]]:
+    """The match without the seeds whose scores cannot be trusted, and the scores of the others."""
+    kept, pairs = [], []
+    for seed, a, b in zip(match.seeds, match.a, match.b, strict=True):
+        try:
+            pairs.append((series(a, metrics), series(b, metrics)))
+        except (RecordError, UnknownName) as error:
+            messages.append(str(error))
+        else:
+            kept.append((seed, a, b))
+    if not kept:
+        reason = "its scores cannot be read"
+        return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
+    seeds, first, second = zip(*kept, strict=True)
+    return replace(match, seeds=seeds, a=first, b=second), pairs
+
+
+def align(match: Match, both_sides: list[tuple[Series, Series]], metric: str) -> Scored:
+    """One metric's scores as two tables (seeds, n); n is 0 where no example is shared."""
+    values, ids, groups = aligned([row for both in zip(*both_sides, strict=True) for row in both], metric)
+    return Scored(match, metric, values[: len(both_sides)], values[len(both_sides) :], ids, groups)

@@ -30,17 +30,17 @@ Scores = dict[str, dict[str, Series]]
 
 def read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
     """Per-example scores of every run; a run whose scores cannot be trusted goes from `newest`."""
-    found: Scores = {}
+    scores: Scores = {}
     for model, runs in list(newest.items()):
-        for one in list(runs):
+        for stored in list(runs):
             try:
-                found[one.record.id] = {row: series(one, KINDS, row) for row in ("tuned", "base")}
+                scores[stored.record.id] = {row: series(stored, KINDS, row) for row in ("tuned", "base")}
             except RecordError as error:
                 messages.append(str(error))
-                runs.remove(one)
+                runs.remove(stored)
         if not runs:
             del newest[model]
-    return found
+    return scores
 
 
 def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, dict[str, Interval]]]:
@@ -48,73 +48,81 @@ def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, d
     several = any(len(runs) > 1 for runs in sets)
     if not several:  # the records hold exactly this already
         return [from_estimates(runs) for runs in sets]
-    labels = witnesses(sets[0], scores)
-    found: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
+    labels = clusters(sets[0], scores)
+    estimates: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
     for kind in KINDS:
         tuned = [table(runs, scores, "tuned", kind) for runs in sets]
-        gains = [one - table(runs, scores, "base", kind) for one, runs in zip(tuned, sets, strict=True)]
+        gains = [
+            table_of_row - table(runs, scores, "base", kind)
+            for table_of_row, runs in zip(tuned, sets, strict=True)
+        ]
         for name, values in (("tuned", tuned), ("gain", gains)):
             noise = _noise(values, labels)
-            for place, one in enumerate(values):
-                found[place][name][kind] = mean_interval(one, groups=labels, noise=noise)
+            for place, table_of_row in enumerate(values):
+                estimates[place][name][kind] = mean_interval(table_of_row, groups=labels, noise=noise)
         for place, runs in enumerate(sets):  # nothing was trained, so every seed's record says the same
-            found[place]["base"][kind] = interval(runs[0].record, "base", kind)
-    return found
+            estimates[place]["base"][kind] = interval(runs[0].record, "base", kind)
+    return estimates
 
 
 def _noise(values: Sequence[Floats], labels: Labels) -> Noise | None:
-    return seed_noise(values, labels) if any(len(one) > 1 for one in values) else None
+    return seed_noise(values, labels) if any(len(table_of_row) > 1 for table_of_row in values) else None
 
 
 def table(runs: Sequence[Stored], scores: Scores, row: str, kind: str) -> Floats:
     """(seeds, examples) F values, examples in the order of their ids."""
-    found = [scores[one.record.id][row] for one in runs]
-    return np.stack([one.values[kind][_by_id(one)] for one in found])
+    rows = [scores[stored.record.id][row] for stored in runs]
+    return np.stack([series_of_run.values[kind][_by_id(series_of_run)] for series_of_run in rows])
 
 
-def witnesses(runs: Sequence[Stored], scores: Scores) -> Labels:
-    """What counts as one witness, in the order of the examples' ids."""
-    found = scores[runs[0].record.id]["tuned"]
-    return np.asarray(units(found.ids, found.groups))[_by_id(found)]
+def clusters(runs: Sequence[Stored], scores: Scores) -> Labels:
+    """What counts as one cluster, in the order of the examples' ids."""
+    tuned = scores[runs[0].record.id]["tuned"]
+    return np.asarray(units(tuned.ids, tuned.groups))[_by_id(tuned)]
 
 
-def _by_id(found: Series) -> list[int]:
-    return sorted(range(len(found.ids)), key=found.ids.__getitem__)
+def _by_id(scores: Series) -> list[int]:
+    return sorted(range(len(scores.ids)), key=scores.ids.__getitem__)
 
 
 def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
     """Intervals from the records' own: half widths of examples and of seeds, added as variances.
 
-    Averaging seeds narrows the examples' part as well; that is given away, so this is too wide.
+    Averaging seeds would narrow the part of the examples too. That is left out, so the interval is too wide.
     """
-    records = [one.record for one in runs]
+    records = [stored.record for stored in runs]
     return {
-        "tuned": {kind: _wide([interval(one, "tuned", kind) for one in records]) for kind in KINDS},
+        "tuned": {kind: _wide([interval(record, "tuned", kind) for record in records]) for kind in KINDS},
         "base": {kind: interval(records[0], "base", kind) for kind in KINDS},
-        "gain": {kind: _wide([Interval(**one.gain[kind].model_dump()) for one in records]) for kind in KINDS},
+        "gain": {
+            kind: _wide([Interval(**record.gain[kind].model_dump()) for record in records]) for kind in KINDS
+        },
     }
 
 
 def _wide(parts: Sequence[Interval]) -> Interval:
     if len(parts) == 1:
         return parts[0]
-    mean = fmean(one.mean for one in parts)
-    seeds = variance(one.mean for one in parts) / len(parts) * 1.96**2
-    below = fmean((one.mean - one.low) ** 2 for one in parts)
-    above = fmean((one.high - one.mean) ** 2 for one in parts)
+    mean = fmean(part.mean for part in parts)
+    seeds = variance(part.mean for part in parts) / len(parts) * 1.96**2
+    below = fmean((part.mean - part.low) ** 2 for part in parts)
+    above = fmean((part.high - part.mean) ** 2 for part in parts)
     return Interval(mean, mean - sqrt(below + seeds), mean + sqrt(above + seeds))
 
 
 def ranks_apart(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
     """Rank ranges by intervals that do not overlap, for too many rows to compare example by example."""
-    lows, highs = np.sort([one.low for one in intervals]), np.sort([one.high for one in intervals])
+    lows, highs = (
+        np.sort([estimate.low for estimate in intervals]),
+        np.sort([estimate.high for estimate in intervals]),
+    )
     count = len(intervals)
     return [
         (
-            1 + count - int(np.searchsorted(lows, one.high, side="right")),
-            count - int(np.searchsorted(highs, one.low, side="left")),
+            1 + count - int(np.searchsorted(lows, estimate.high, side="right")),
+            count - int(np.searchsorted(highs, estimate.low, side="left")),
         )
-        for one in intervals
+        for estimate in intervals
     ]
 
 

@@ -38,30 +38,30 @@ class Judged:
 def judge(
     differences: Sequence[Floats], threshold: float = THRESHOLD, alpha: float = 0.05, power: float = 0.8
 ) -> list[Judged]:
-    """The rows of one table, each an array (seeds, witnesses) of b - a."""
+    """The rows of one table, each an array (seeds, clusters) of b - a."""
     noises = _noises(differences)
     results = [
         stats.compare(np.zeros_like(change), change, noise=noise)
         for change, noise in zip(differences, noises, strict=True)
     ]
-    adjusted = stats.holm([one.p for one in results])
+    adjusted = stats.holm([result.p for result in results])
     share = alpha / max(len(results), 1)
-    found = []
-    for one, p in zip(results, adjusted.tolist(), strict=True):
-        bare = one.smallest_detectable(power, share)
-        said = Finding(str(stats.verdict(one.interval, p, threshold, bare, alpha)))
-        smallest = one.smallest_detectable(power, share, threshold)
-        found.append(Judged(one.interval, one.p, p, smallest, said))
-    return found
+    judged = []
+    for result, p in zip(results, adjusted.tolist(), strict=True):
+        bare = result.smallest_detectable(power, share)
+        said = Finding(str(stats.verdict(result.interval, p, threshold, bare, alpha)))
+        smallest = result.smallest_detectable(power, share, threshold)
+        judged.append(Judged(result.interval, result.p, p, smallest, said))
+    return judged
 
 
 def _noises(differences: Sequence[Floats]) -> list[stats.Noise | None]:
     """Training noise of each row's difference, or none where the row's own seeds (if any) must do."""
-    several = [one for one in differences if min(one.shape) > 1]
+    several = [difference for difference in differences if min(difference.shape) > 1]
     if not several:
         return [None] * len(differences)
     pooled = stats.seed_noise(several)
-    freedom = sum(len(one) - 1 for one in several)
+    freedom = sum(len(table) - 1 for table in several)
 
     def noise(change: Floats) -> stats.Noise | None:
         if not change.any():  # word for word the same answers: nothing moved, whatever others did
@@ -75,12 +75,12 @@ def _noises(differences: Sequence[Floats]) -> list[stats.Noise | None]:
 
 
 def _limited(noise: stats.Noise, change: Floats) -> stats.Noise:
-    """The noise of one of two sides, no vaguer than the row's own seeds would make it.
+    """The noise of one of two sides, with no fewer degrees of freedom than the row's own seeds give.
 
     A row that is far quieter than the table would otherwise be left with less than one degree of freedom.
     """
-    seeds, witnesses = change.shape
-    examples = float(change.mean(axis=0).var(ddof=1)) / witnesses if witnesses > 1 else 0.0
+    seeds, clusters = change.shape
+    examples = float(change.mean(axis=0).var(ddof=1)) / clusters if clusters > 1 else 0.0
     total = seeds * examples + noise.variance
     spread = min(noise.spread, 2 * total**2 / max(seeds - 1, 1))
     # `stats.compare` adds the noise of two sides; this one is already that of the difference.

@@ -29,7 +29,7 @@ POLL = 0.25
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """What follows the runs: a display, or a test."""
 
     def began(self, run: Run) -> None:
         """A run was handed to a process."""
@@ -87,19 +87,19 @@ def drive(
                 active[run.id] = _begin(run, folder, selection, slot, ledger, settings, pool)
                 watcher.began(run)
             for event in pool.events(POLL):
-                found = active.get(event["id"])
-                if found is None:
+                attempt = active.get(event["id"])
+                if attempt is None:
                     continue
                 if event["event"] == "exit":
                     del active[event["id"]]
-                    failure = _end(found, event["status"], ledger, settings, watcher)
+                    failure = _end(attempt, event["status"], ledger, settings, watcher)
                     failures += [failure] if failure else []
                 elif event["event"] == "done":
-                    found.done = True
+                    attempt.done = True
                 elif event["event"] == "failed":
-                    found.failure = event
+                    attempt.failure = event
                 else:
-                    watcher.heard(found.run, event)
+                    watcher.heard(attempt.run, event)
             for overdue in [a for a in active.values() if a.deadline and time.monotonic() > a.deadline]:
                 overdue.timed_out, overdue.deadline = True, None
                 pool.kill(overdue.run.id)

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.pooling import KINDS
-from bench.render import facts
+from bench.render import doubts, facts
 from bench.stats import Interval
 
 
@@ -25,7 +25,7 @@ def as_data(board: Board) -> dict[str, Any]:
 
 def rows(board: Board) -> list[dict[str, Any]]:
     """One flat mapping per row of any group; reference rows have no method, rank or cost."""
-    return [one for group in board.groups for one in _flat(group)]
+    return [interval for group in board.groups for interval in _flat(group)]
 
 
 def write_csv(board: Board, file: Path) -> None:
@@ -51,18 +51,18 @@ def _group(group: Group) -> dict[str, Any]:
         "contract_digest": group.contract.digest,
         "rows": [_row(row) for row in group.rows],
         "references": [
-            {"name": one.name, "words": one.words, "scores": _intervals(one.scores)}
-            for one in group.references
+            {"name": reference.name, "words": reference.words, "scores": _intervals(reference.scores)}
+            for reference in group.references
         ],
         "failed": [
             {
-                "id": one.id,
-                "model": one.run.name,
-                "seed": one.run.seed,
-                "stage": one.stage,
-                "reason": one.reason,
+                "id": failure.id,
+                "model": failure.run.name,
+                "seed": failure.run.seed,
+                "stage": failure.stage,
+                "reason": failure.reason,
             }
-            for one in group.failures
+            for failure in group.failures
         ],
         "left_out": group.left_out,
     }
@@ -78,12 +78,12 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "licence": run.model.licence,
         "method": run.recipe.method,
         "seeds": list(row.seeds),
-        "runs": [one.record.id for one in row.stored],
+        "runs": [stored.record.id for stored in row.stored],
         "rank": list(row.rank),
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
         "gain": _intervals(row.gain),
-        "further": [one.record.further for one in row.stored],
+        "further": [stored.record.further for stored in row.stored],
         "trainable_parameters": row.cost.trainable_parameters,
         "parameters": row.cost.parameters,
         "tokens_per_second": row.cost.tokens_per_second,
@@ -93,10 +93,11 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "backend": backend.name,
         "backend_reason": backend.reason,
         "notes": [
-            {"name": badge.name, "reason": badge.reason, "amount": badge.amount} for badge in row.badges
+            {"name": badge.name, "reason": badge.reason, "amount": badge.amount}
+            for badge in map(doubts.badge, row.doubts)
         ],
         "versions": run.versions,
-        "finished": max(one.record.provenance.finished for one in row.stored),
+        "finished": max(stored.record.provenance.finished for stored in row.stored),
     }
 
 
@@ -120,22 +121,22 @@ def _flat(group: Group) -> list[dict[str, Any]]:
         data["notes"] = "; ".join(note["name"] for note in data["notes"])
         data["versions"] = " ".join(f"{name}=={version}" for name, version in data["versions"].items())
         made.append({**common, "rank_low": low, "rank_high": high, **data, **_columns(scores)})
-    for one in group.references:
-        made.append({**common, "model": one.words, **_columns({"tuned": _intervals(one.scores)})})
+    for reference in group.references:
+        made.append({**common, "model": reference.words, **_columns({"tuned": _intervals(reference.scores)})})
     return made
 
 
 def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
     """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
-    found = {}
+    values = {}
     for row, by_kind in scores.items():
         for kind in KINDS:
             for part, value in by_kind[kind].items():
                 name = "_".join(
                     [kind, *([row] if row != "tuned" else []), *([part] if part != "mean" else [])]
                 )
-                found[name] = value
-    return found
+                values[name] = value
+    return values
 
 
 def _intervals(values: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
@@ -143,7 +144,7 @@ def _intervals(values: Mapping[str, Interval]) -> dict[str, dict[str, float | No
     return {
         kind: {
             part: value if math.isfinite(value) else None
-            for part, value in (("mean", one.mean), ("low", one.low), ("high", one.high))
+            for part, value in (("mean", table.mean), ("low", table.low), ("high", table.high))
         }
-        for kind, one in values.items()
+        for kind, table in values.items()
     }

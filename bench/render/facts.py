@@ -9,13 +9,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.judge.board import MAIN, Group
-from bench.judge.lint import lint
+from bench.judge.table_doubts import table_doubts
 from bench.render import words
+from bench.render.doubts import badge
 from bench.store.record import Provenance
-from bench.store.scores import METRIC
-
-#: Doubts of the lint that a row's badges state already.
-BADGED = ("one-seed", "empty", "truncated")
 
 
 @dataclass(frozen=True)
@@ -37,38 +34,28 @@ def title(group: Group) -> str:
 
 
 def notes(group: Group) -> list[Note]:
-    """Every badge of the group, the models that share badge and reason together."""
-    bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for row in group.rows:
-        for badge in row.badges:
-            bearers[badge.name, badge.reason].append(f"{row.model} {badge.amount}".rstrip())
+    """Every doubt about the group, the models that share its name and reason together."""
     names = [row.model for row in group.rows]
-    badges = [
+    raised = [doubt for row in group.rows for doubt in row.doubts]
+    if group.exact:  # a board too large for scores per example has no doubts about them
+        raised += table_doubts({row.model: list(row.stored) for row in group.rows})
+    bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for doubt in raised:
+        shown = badge(doubt)
+        who = f"{doubt.model or 'the whole board'} {shown.amount}".rstrip()
+        bearers[shown.name, shown.reason].append(who)
+    return [
         Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
         for (name, reason), models in bearers.items()
     ]
-    return badges + _warnings(group)
-
-
-def _warnings(group: Group) -> list[Note]:
-    """What the validity lint doubts beyond the badges, models with the same doubt together."""
-    if not group.exact:  # a board too large for per-example scores
-        return []
-    doubts: dict[str, list[str]] = defaultdict(list)
-    for one in lint([stored for row in group.rows for stored in row.stored]):
-        if one.code not in BADGED:
-            doubt, _, values = one.text.partition(": ") if one.model else (one.text, "", "")
-            amount = values.partition(" (")[0].removeprefix(METRIC).strip()
-            doubts[doubt].append(f"{one.model or 'the whole board'} {amount}".rstrip())
-    return [Note("warning", doubt, tuple(models)) for doubt, models in doubts.items()]
 
 
 def failed(group: Group) -> list[str]:
     """Per run that died, one line: which, when in its life, and why."""
     lines = []
-    for one in sorted(group.failures, key=lambda failure: failure.id):
-        reason = " ".join(one.reason.split())
-        lines.append(f"{one.run.name}, seed {one.run.seed}: failed in stage '{one.stage}': {reason}")
+    for stored in sorted(group.failures, key=lambda failure: failure.id):
+        reason = " ".join(stored.reason.split())
+        lines.append(f"{stored.run.name}, seed {stored.run.seed}: failed in stage '{stored.stage}': {reason}")
     return lines
 
 
@@ -79,29 +66,33 @@ def versions(group: Group) -> str:
         for package, version in row.first.run.versions.items():
             holders[package][version].append(row.model)
     parts = []
-    for package, found in sorted(holders.items()):
-        if len(found) == 1:
-            parts.append(f"{package} {next(iter(found))}")
+    for package, versions_of in sorted(holders.items()):
+        if len(versions_of) == 1:
+            parts.append(f"{package} {next(iter(versions_of))}")
         else:
             parts.append(
-                f"{package} " + ", ".join(f"{version} ({', '.join(who)})" for version, who in found.items())
+                f"{package} "
+                + ", ".join(f"{version} ({', '.join(who)})" for version, who in versions_of.items())
             )
     return "; ".join(parts)
 
 
 def places(group: Group) -> str:
     """Commit, Python and hardware of the rows."""
-    found = [one.record.provenance for row in group.rows for one in row.stored]
-    commits = dict.fromkeys(_commit(one) for one in found)
-    pythons = dict.fromkeys(f"Python {one.python}" for one in found)
-    hardware = dict.fromkeys(f"{one.gpu}, {one.hardware}" if one.gpu else one.hardware for one in found)
+    origins = [stored.record.provenance for row in group.rows for stored in row.stored]
+    commits = dict.fromkeys(_commit(origin) for origin in origins)
+    pythons = dict.fromkeys(f"Python {origin.python}" for origin in origins)
+    hardware = dict.fromkeys(
+        f"{origin.gpu}, {origin.hardware}" if origin.gpu else origin.hardware for origin in origins
+    )
     return "; ".join([", ".join(commits), ", ".join(pythons), " / ".join(hardware)])
 
 
 def command(group: Group) -> str:
     """The command that left the newest of these records."""
     newest = max(
-        (one.record.provenance for row in group.rows for one in row.stored), key=lambda one: one.finished
+        (stored.record.provenance for row in group.rows for stored in row.stored),
+        key=lambda value: value.finished,
     )
     return newest.command
 
@@ -138,16 +129,17 @@ def left_out(group: Group) -> str:
     )
 
 
-def _commit(one: Provenance) -> str:
-    if one.commit is None:
+def _commit(provenance: Provenance) -> str:
+    if provenance.commit is None:
         return "no commit"
-    return f"commit {one.commit[:7]}{' with uncommitted changes' if one.dirty else ''}"
+    return f"commit {provenance.commit[:7]}{' with uncommitted changes' if provenance.dirty else ''}"
 
 
 def citation(group: Group) -> str:
     """How to cite these numbers: program, version, year, and the contract that they hold under."""
     newest = max(
-        (one.record for row in group.rows for one in row.stored), key=lambda one: one.provenance.finished
+        (stored.record for row in group.rows for stored in row.stored),
+        key=lambda value: value.provenance.finished,
     )
     version, year = newest.run.versions.get("bench", "?"), newest.provenance.finished[:4]
     return (

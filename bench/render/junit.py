@@ -19,18 +19,25 @@ def junit(comparison: Comparison, baseline: str) -> str:
         text = sentence(row)
         if row.finding in (Finding.REGRESSED, Finding.NEWLY_FAILING):
             ElementTree.SubElement(case, "failure", type=row.finding.value, message=_xml(text))
+        elif row.finding in (Finding.INCOMPARABLE, Finding.GONE):
+            ElementTree.SubElement(case, "error", type=row.finding.value, message=_xml(text))
         elif row.finding not in JUDGED:
             ElementTree.SubElement(case, "skipped", message=_xml(text))
         else:
             ElementTree.SubElement(case, "system-out").text = _xml(text)
-    for one in comparison.pooled:
-        attributes = {"classname": f"bench.{one.metric}", "name": "all models together"}
+    for shift_of_all in comparison.pooled:
+        attributes = {"classname": f"bench.{shift_of_all.metric}", "name": "all models together"}
         case = ElementTree.SubElement(suite, "testcase", attributes)
-        if one.drift and one.shift.interval.mean < 0:
-            ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(one)))
+        if shift_of_all.drift and shift_of_all.shift.interval.mean < 0:
+            ElementTree.SubElement(case, "failure", type="drift", message=_xml(pooled(shift_of_all)))
         else:
-            ElementTree.SubElement(case, "system-out").text = _xml(pooled(one))
-    for name, tag in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")):
+            ElementTree.SubElement(case, "system-out").text = _xml(pooled(shift_of_all))
+    for message in comparison.messages:
+        attributes = {"classname": "bench.records", "name": _xml(message.partition(": ")[0])}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        ElementTree.SubElement(case, "error", type="unreadable", message=_xml(message))
+    counted = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
+    for name, tag in counted.items():
         suite.set(name, str(len(list(suite.iter(tag)))))
     ElementTree.indent(suite)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(suite, encoding="unicode")}\n'

@@ -1,24 +1,47 @@
-"""Tables as text: aligned columns for a terminal, pipes for markdown, and what both must escape."""
+"""Tables as text: aligned columns for a terminal (tabulate), pipes for markdown, and what they escape."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Sequence
-from unicodedata import east_asian_width
+
+import tabulate
+from tabulate import DataRow, Line, TableFormat
 
 WIDTH = 100
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
+#: Its two extra columns for a head are wanted nowhere here.
+tabulate.MIN_PADDING = 0
+#: Two spaces between columns, a rule below the head.
+TERMINAL = TableFormat(
+    lineabove=None,
+    linebelowheader=Line("", "\N{BOX DRAWINGS LIGHT HORIZONTAL}", "  ", ""),
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=DataRow("", "  ", ""),
+    datarow=DataRow("", "  ", ""),
+    padding=0,
+    with_header_hide=None,
+)
+
+
 def columns(rows: Sequence[Sequence[str]], right: Sequence[int] = (), indent: str = "") -> list[str]:
     """Lines of a table whose first row is its head; `right` names the right-aligned columns."""
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    drawn = [rows[0], ["\N{BOX DRAWINGS LIGHT HORIZONTAL}" * width for width in widths], *rows[1:]]
-    return [
-        indent + "  ".join(_pad(cell, widths[n], n in right) for n, cell in enumerate(row)).rstrip()
-        for row in drawn
-    ]
+    aligned = ["right" if place in right else "left" for place in range(len(rows[0]))]
+    table = tabulate.tabulate(
+        rows[1:],
+        headers=rows[0],
+        tablefmt=TERMINAL,
+        colalign=aligned if len(rows) > 1 else None,
+        headersglobalalign=None,
+        headersalign=aligned,
+        disable_numparse=True,
+        preserve_whitespace=True,
+    )
+    return [f"{indent}{line}".rstrip() for line in table.split("\n")]
 
 
 def pipes(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
@@ -48,12 +71,3 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     """Different names in order, the rest counted."""
     unique = list(dict.fromkeys(names))
     return ", ".join(unique[:most]) + (f" and {len(unique) - most} more" if len(unique) > most else "")
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(sign) in "WF" else 1 for sign in text)
-
-
-def _pad(text: str, width: int, to_right: bool) -> str:
-    gap = " " * (width - _width(text))
-    return gap + text if to_right else text + gap

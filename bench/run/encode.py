@@ -1,4 +1,4 @@
-"""Text to tokens: what a model reads, what it is trained to write, and where the cut between is.
+"""Text to tokens: the prompt, the answer that is trained, and the boundary between them.
 
 The prompt is encoded exactly as at generation, with whatever the tokenizer puts in front. The
 answer's tokens are those that follow the prompt's in the encoding of both together; where a

@@ -49,7 +49,7 @@ def complete(
     model.eval()
     model.generation_config = config
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    found: dict[int, Completion] = {}
+    completions: dict[int, Completion] = {}
     try:
         for start in range(0, len(order), decoding.batch):
             batch = order[start : start + decoding.batch]
@@ -62,12 +62,12 @@ def complete(
                 )
             skipped = ids.shape[1] if objective == "causal" else 1
             for i, row in zip(batch, output[:, skipped:].tolist(), strict=True):
-                found[i] = _completion(row, tokenizer)
-            progress(len(found), len(prompts))
+                completions[i] = _completion(row, tokenizer)
+            progress(len(completions), len(prompts))
     finally:
         model.generation_config = shipped
         model.train(training)
-    return [found[i] for i in range(len(prompts))]
+    return [completions[i] for i in range(len(prompts))]
 
 
 def greedy(model: Any, tokenizer: Any, decoding: Decoding, pad: int) -> GenerationConfig:

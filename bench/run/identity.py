@@ -1,7 +1,8 @@
 """A run: one model, one contract, one seed, with an identity.
 
 The id is readable and ends in a digest of all that defines the run: checkpoint, recipe, scale,
-contract, seed, device, backend and the versions of the packages that this run's path uses. So
+contract, seed, device, backend, the versions of the packages that this run's path uses, and the code
+of this program that can change its numbers. So
 the same command finds its finished runs again, and an upgraded library makes a new run beside
 the old one instead of overwriting it.
 """
@@ -44,6 +45,9 @@ class Run(BaseModel):
     device: Device
     backend: Literal["transformers", "unsloth"]
     versions: dict[str, str]
+    #: Digest of the code that selects, encodes, trains, generates and scores (`bench.harness`); none in
+    #: records of before it was kept.
+    harness: str | None = None
 
     @property
     def name(self) -> str:
@@ -68,6 +72,7 @@ class Run(BaseModel):
                 "template": self.template,
                 "contract": self.contract.model_dump(mode="json"),
                 **self.model_dump(mode="json", include={"scale", "seed", "device", "backend", "versions"}),
+                **({"harness": self.harness} if self.harness else {}),
             }
         )
 

@@ -20,7 +20,7 @@ PENDING = "pending.json"
 
 
 class Job(BaseModel):
-    """All that an attempt is told."""
+    """The input of an attempt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

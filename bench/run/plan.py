@@ -14,7 +14,7 @@ from bench.run.identity import Checkpoint, Run
 from bench.spec import Contract, Device, ModelSpec, Recipe, Scale
 
 #: Packages whose version can change a run's numbers, by what the run uses.
-ALWAYS = ("bench", "torch", "transformers", "tokenizers", "accelerate")
+ALWAYS = ("bench", "torch", "transformers", "tokenizers", "accelerate", "numpy", "nltk")
 CAUSAL = ("trl",)
 ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
@@ -30,8 +30,12 @@ def plan(
     device: Device,
     versions: Mapping[str, str],
     backend: Literal["auto", "transformers", "unsloth"] = "auto",
+    harness: str | None = None,
 ) -> list[Run]:
-    """The runs, models in the given order, seeds innermost. Raises `BudgetError`, `RequestError`."""
+    """The runs, models in the given order, seeds innermost; `harness` is the digest of the code.
+
+    Raises `BudgetError`, `RequestError`.
+    """
     runs = []
     for spec, checkpoint in models:
         recipe = spec.recipe_at(scale)
@@ -51,6 +55,7 @@ def plan(
                 device=device,
                 backend=chosen,
                 versions={name: versions[name] for name in needed if name in versions},
+                harness=harness,
             )
             for seed in seeds
         ]

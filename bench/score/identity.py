@@ -15,7 +15,7 @@ def scorer(identity: str) -> Rouge:
 
     Raises `UnknownName` where this version of the program has none: its values would be others.
     """
-    known = {one.identity: one for one in (Rouge(stemmer=True), Rouge(stemmer=False))}
+    known = {rouge.identity: rouge for rouge in (Rouge(stemmer=True), Rouge(stemmer=False))}
     if identity not in known:
         raise UnknownName("scorer", identity, known)
     return known[identity]

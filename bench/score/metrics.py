@@ -1,7 +1,7 @@
 """Further metrics of the `evaluate` library by name, such as `bleu`, beside the project's own ROUGE.
 
 `evaluate` fetches a metric's code from the Hugging Face Hub when it is first used, so every failure to get
-one is told in a line with its remedy. A path of a metric script on this machine is a name too.
+one is reported in one line with its remedy. A path of a metric script on this machine is a name too.
 
 These are corpus-level numbers: they accompany a record and never rank it.
 """
@@ -68,7 +68,11 @@ def score_corpus(metric: Metric, predictions: Sequence[str], references: Sequenc
 
 
 def _is_per_example(value: object, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count > 0 and all(isinstance(one, Real) for one in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count > 0
+        and all(isinstance(number, Real) for number in value)
+    )
 
 
 def _line(error: Exception) -> str:

@@ -104,7 +104,9 @@ class _Stems(dict[str, str]):
 
     @cached_property
     def _stem(self) -> Callable[[str], str]:
-        from nltk.stem.porter import PorterStemmer  # here: seconds of imports that an identity needs not
+        from nltk.stem.porter import (
+            PorterStemmer,
+        )  # late: its import takes seconds, and an identity does not need it
 
         stem: Callable[[str], str] = PorterStemmer().stem
         return stem
@@ -232,7 +234,7 @@ def _union_hits(reference: _Text, candidate: _Text) -> int:
     candidate's sentences; but of no token more than the candidate has.
     """
     hits = 0
-    found: dict[str, int] = {}
+    hitss: dict[str, int] = {}
     available = candidate.unigrams
     scarce = [token for token, n in reference.unigrams.items() if n > available.get(token, 0) > 0]
     for sentence, positions in zip(reference.sentences, reference.positions_by_sentence, strict=True):
@@ -243,5 +245,5 @@ def _union_hits(reference: _Text, candidate: _Text) -> int:
         hits += union.bit_count()
         for token in scarce:
             if token in positions:
-                found[token] = found.get(token, 0) + (union & positions[token]).bit_count()
-    return hits - sum(max(0, n - available[token]) for token, n in found.items())
+                hitss[token] = hitss.get(token, 0) + (union & positions[token]).bit_count()
+    return hits - sum(max(0, n - available[token]) for token, n in hitss.items())

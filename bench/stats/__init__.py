@@ -8,12 +8,9 @@ from bench.stats.paired import (
     Noise,
     PairedDifference,
     compare,
-    detection_rate,
     mean_interval,
     paired_interval,
-    paired_p,
     seed_noise,
-    smallest_detectable,
 )
 from bench.stats.pivot import Interval
 from bench.stats.ranks import rank_ranges
@@ -27,15 +24,12 @@ __all__ = [
     "SignTest",
     "Verdict",
     "compare",
-    "detection_rate",
     "holm",
     "mean_interval",
     "paired_interval",
-    "paired_p",
     "pooled_shift",
     "rank_ranges",
     "seed_noise",
     "sign_test",
-    "smallest_detectable",
     "verdict",
 ]

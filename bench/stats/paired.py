@@ -142,48 +142,6 @@ def paired_interval(
     return compare(a, b, groups, level, draws, seed, noise).interval
 
 
-def paired_p(
-    a: ArrayLike,
-    b: ArrayLike,
-    groups: ArrayLike | None = None,
-    draws: int = DRAWS,
-    seed: int = 0,
-    noise: Noise | None = None,
-) -> float:
-    """Two-sided p for mean(b) = mean(a), of the same pivot as `paired_interval`.
-
-    The bootstrap sets the scale of each tail, Student's t its shape, so p is as fine as a table of
-    thousands of rows needs: a count over 4,000 draws could never pass Holm's correction for 100 rows.
-    """
-    return compare(a, b, groups, draws=draws, seed=seed, noise=noise).p
-
-
-def smallest_detectable(
-    a: ArrayLike,
-    b: ArrayLike,
-    power: float = 0.8,
-    alpha: float = 0.05,
-    threshold: float = 0.0,
-    groups: ArrayLike | None = None,
-    noise: Noise | None = None,
-) -> float:
-    """The smallest drop that this comparison could have found; see `PairedDifference.smallest_detectable`."""
-    return compare(a, b, groups, noise=noise).smallest_detectable(power, alpha, threshold)
-
-
-def detection_rate(
-    a: ArrayLike,
-    b: ArrayLike,
-    drop: float,
-    alpha: float = 0.05,
-    threshold: float = 0.0,
-    groups: ArrayLike | None = None,
-    noise: Noise | None = None,
-) -> float:
-    """How probably this comparison finds a true drop of `drop`; see `PairedDifference.detection_rate`."""
-    return compare(a, b, groups, noise=noise).detection_rate(drop, alpha, threshold)
-
-
 def seed_noise(scores: Iterable[ArrayLike], groups: ArrayLike | None = None) -> Noise:
     """Training noise pooled over models: each array (seeds, n) holds the runs of one model under one
     contract.
@@ -198,8 +156,8 @@ def seed_noise(scores: Iterable[ArrayLike], groups: ArrayLike | None = None) -> 
     ValueError if no array has two seeds and two examples.
     """
     excess = total = freedom = 0.0
-    for one in scores:
-        units = by_group(as_runs(one), groups)
+    for series in scores:
+        units = by_group(as_runs(series), groups)
         seeds, count = units.shape
         if seeds < 2 or count < 2:
             continue

@@ -26,15 +26,15 @@ def rank_ranges(
     board, so one-seed models share in it; where no model has two seeds it is not counted.  100 models x
     300 examples take well under a second.  ValueError when models have different examples.
     """
-    runs = [as_runs(one) for one in scores]
-    if len({one.shape[1] for one in runs}) > 1:
+    runs = [as_runs(series) for series in scores]
+    if len({scores_of_run.shape[1] for scores_of_run in runs}) > 1:
         raise ValueError("all models of a board must have the same examples")
     models = len(runs)
     if models < 2:
         return [(1, 1)] * models
-    middle = float(np.mean([one.mean() for one in runs]))
-    units = [by_group(one - middle, groups) for one in runs]
-    table = np.stack([one.mean(axis=0) for one in units])
+    middle = float(np.mean([scores_of_run.mean() for scores_of_run in runs]))
+    units = [by_group(scores_of_run - middle, groups) for scores_of_run in runs]
+    table = np.stack([unit.mean(axis=0) for unit in units])
     count = table.shape[1]
     if count < 2:
         return [(1, models)] * models
@@ -55,10 +55,10 @@ def rank_ranges(
 def _noise(units: list[Floats]) -> tuple[Floats, float]:
     """Each model's training variance of its mean (M,), and the variance of the pooled estimate behind
     it."""
-    several = [one for one in units if len(one) > 1]
+    several = [unit for unit in units if len(unit) > 1]
     pooled = seed_noise(several) if several else Noise(0.0, 0.0)
-    values = [max(own_seed_part(one).value, pooled.variance / len(one)) for one in units]
-    return np.array(values), float(np.mean([pooled.in_mean_of(len(one)).spread for one in units]))
+    values = [max(own_seed_part(unit).value, pooled.variance / len(unit)) for unit in units]
+    return np.array(values), float(np.mean([pooled.in_mean_of(len(unit)).spread for unit in units]))
 
 
 def _pair_errors(covariance: Floats, noise: tuple[Floats, float]) -> tuple[Floats, float]:

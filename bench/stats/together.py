@@ -12,7 +12,7 @@ from bench.stats.pivot import Floats, Interval, as_runs, student_quantile
 
 
 class Verdict(StrEnum):
-    """What is said of one difference."""
+    """The verdict on one difference."""
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
@@ -80,7 +80,7 @@ def _table(
     differences: Sequence[ArrayLike], units: Sequence[Sequence[Hashable]] | None
 ) -> tuple[Floats, Floats]:
     """Sums of scores and their counts, both (models, units), from each model's own list."""
-    rows = [as_runs(one).mean(axis=0) for one in differences]
+    rows = [as_runs(difference).mean(axis=0) for difference in differences]
     if not rows:
         raise ValueError("a pooled shift needs at least one model")
     if units is None:
@@ -110,7 +110,7 @@ def pooled_shift(
     `differences[m]` has shape (n_m,), or (seeds, n_m) and is averaged over seeds; `units[m]` names the
     example, or the paraphrase group, behind each value.  Without `units` all models share the same
     examples in order. Test examples that several models share move them together, so models are no
-    independent witnesses; and each model also carries its own training noise, so examples alone are too
+    independent clusters; and each model also carries its own training noise, so examples alone are too
     few doubts.  Both are random effects: Var = V_models + V_units - V_both (Cameron, Gelbach and Miller
     2011, two-way clusters), at least as large as either alone, with Satterthwaite's degrees of freedom.  A
     mean over many models is near normal, so Student's t needs no bootstrap here.  Models without a common

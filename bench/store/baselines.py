@@ -27,7 +27,9 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
     if not NAME.fullmatch(name):
         raise RequestError(f"baseline '{name}': a name is made of letters, digits, '.', '_' and '-'")
     here = {
-        one.record.id: one for one in side.records if one.folder.parent.resolve() == ledger.runs.resolve()
+        stored.record.id: stored
+        for stored in side.records
+        if stored.folder.parent.resolve() == ledger.runs.resolve()
     }
     kept = [
         run for seeds in newest(here.values()).values() for run in seeds.values() if isinstance(run, Stored)
@@ -36,13 +38,13 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
         raise RequestError(f"baseline '{name}': '{side.name}' has no record under {ledger.runs}")
     file = baseline_file(ledger, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    runs = [{"id": one.record.id, "digest": _digest(one)} for one in kept]
+    runs = [{"id": stored.record.id, "digest": _digest(stored)} for stored in kept]
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     body = {"format": FORMAT, "name": name, "saved": saved, "runs": sorted(runs, key=lambda run: run["id"])}
     fresh = file.with_suffix(".tmp")
     fresh.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     fresh.replace(file)
-    return file, [one["id"] for one in runs]
+    return file, [run["id"] for run in runs]
 
 
 def load_baseline(name: str, ledger: Ledger) -> Side:
@@ -62,9 +64,11 @@ def load_baseline(name: str, ledger: Ledger) -> Side:
     if bad:
         raise RequestError(f"{file}: '{bad[0]}' is no run id")
     records, messages = ledger.load(saved)
-    edited = [one for one in records if _digest(one) != saved[one.record.id]]
-    messages += [f"{one.folder}: is another record than baseline '{name}' was saved with" for one in edited]
-    return side_of(name, [one for one in records if one not in edited], (), messages)
+    edited = [stored for stored in records if _digest(stored) != saved[stored.record.id]]
+    messages += [
+        f"{stored.folder}: is another record than baseline '{name}' was saved with" for stored in edited
+    ]
+    return side_of(name, [record for record in records if record not in edited], (), messages)
 
 
 def baselines(ledger: Ledger) -> list[str]:

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from bench.digest import file_digest
 from bench.errors import RecordError
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Failure, Record, seal, unseal
@@ -32,8 +34,8 @@ class Stored:
     @cached_property
     def scores(self) -> dict[str, Any]:
         """`ids`, `groups`, `categories` and row -> metric -> {"p", "r", "f"} -> list of floats."""
-        found: dict[str, Any] = json.loads(self._checked(SCORES))
-        return found
+        content: dict[str, Any] = json.loads(self._checked(SCORES))
+        return content
 
     @cached_property
     def completions(self) -> list[dict[str, Any]]:
@@ -78,16 +80,16 @@ class Ledger:
     def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
         """The readable records, oldest id first, and a message for each that was left out."""
         folders = [self.runs / id for id in ids] if ids is not None else self._folders()
-        found, messages = [], []
+        stored, messages = [], []
         for folder in folders:
             try:
-                found.append(Stored(read(folder), folder))
+                stored.append(Stored(read(folder), folder))
             except RecordError as error:
                 messages.append(str(error))
-        return found, messages
+        return stored, messages
 
     def failed(self) -> list[Failure]:
-        """What died and was not repeated since."""
+        """The failures that no later success has replaced."""
         files = sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []
         return [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
 
@@ -129,11 +131,16 @@ def read(folder: Path) -> Record:
     """One record, checked against its digest. Raises `RecordError`."""
     file = folder / RECORD
     try:
-        raw = json.loads(file.read_bytes())
+        raw = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         raise RecordError(f"{folder}: holds no {RECORD}") from None
     except (ValueError, OSError) as error:
         raise RecordError(f"{file}: cannot be read ({error}); cut short or edited") from None
     if not isinstance(raw, dict):
         raise RecordError(f"{file}: is not a record")
-    return unseal(raw, str(file))
+    record = unseal(raw, str(file))
+    if record.id != record.run.id:
+        raise RecordError(f"{file}: is called {record.id}, but its run is {record.run.id}; edited")
+    if record.id != folder.name:
+        raise RecordError(f"{folder}: holds a copy of {record.id}, which counts once; remove it")
+    return record

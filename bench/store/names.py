@@ -11,8 +11,10 @@ import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
+
+from packaging.utils import canonicalize_name
 
 from bench.errors import Incomparable, RequestError, UnknownName
 from bench.spec import NAME
@@ -61,14 +63,14 @@ def select(name: str, ledger: Ledger) -> Side:
         return load_baseline(name, ledger)
     if _ENVIRONMENT.fullmatch(name):
         return _environment(name, ledger)
-    if Path(name).is_dir() and (found := _folder(name)) is not None:
-        return found
+    if Path(name).is_dir() and (side := _folder(name)) is not None:
+        return side
     records, messages = ledger.load()
-    found = _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
-    if found is None:
-        known = [*baselines(ledger), *(one.record.id for one in records)]
+    side = _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
+    if side is None:
+        known = [*baselines(ledger), *(stored.record.id for stored in records)]
         raise UnknownName("set of records", name, get_close_matches(name, known, n=1, cutoff=0.6) or [KINDS])
-    return found
+    return side
 
 
 def current(ledger: Ledger, name: str = CURRENT) -> Side:
@@ -84,32 +86,39 @@ def current(ledger: Ledger, name: str = CURRENT) -> Side:
 
 
 def _environment(name: str, ledger: Ledger) -> Side:
-    wanted = {_folded(package): version for package, version in (one.split("==") for one in name.split(","))}
+    wanted = {
+        canonicalize_name(package): version
+        for package, version in (pin.split("==") for pin in name.split(","))
+    }
     records, messages = ledger.load()
 
     def has(*versions: Mapping[str, str]) -> bool:
-        found = {_folded(package): version for one in versions for package, version in one.items()}
+        held = {
+            canonicalize_name(package): version
+            for versions_of_run in versions
+            for package, version in versions_of_run.items()
+        }
         return all(
-            version in (found.get(package), found.get(package, "").partition("+")[0])
+            version in (held.get(package), held.get(package, "").partition("+")[0])
             for package, version in wanted.items()
         )
 
-    kept = [one for one in records if has(one.record.provenance.versions, one.record.run.versions)]
-    failures = [one for one in ledger.failed() if has(one.run.versions, one.versions)]
+    kept = [
+        stored for stored in records if has(stored.record.provenance.versions, stored.record.run.versions)
+    ]
+    failures = [failure for failure in ledger.failed() if has(failure.run.versions, failure.versions)]
     if not kept and not failures:
         known = {
             f"{package}=={version}"
-            for one in records
-            for package, version in {**one.record.provenance.versions, **one.record.run.versions}.items()
-            if _folded(package) in wanted
+            for stored in records
+            for package, version in {
+                **stored.record.provenance.versions,
+                **stored.record.run.versions,
+            }.items()
+            if canonicalize_name(package) in wanted
         }
         raise UnknownName("environment", name, known)
     return side_of(name, kept, failures, messages)
-
-
-@cache
-def _folded(package: str) -> str:
-    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 def _folder(name: str) -> Side | None:
@@ -136,9 +145,10 @@ def _holder(runs: Path) -> Ledger:
 
 
 def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]) -> Side | None:
-    failures = [one for one in ledger.failed() if one.id.startswith(name)]
+    failures = [failure for failure in ledger.failed() if failure.id.startswith(name)]
     ids = sorted(
-        {one.record.id for one in records if one.record.id.startswith(name)} | {one.id for one in failures}
+        {stored.record.id for stored in records if stored.record.id.startswith(name)}
+        | {failure.id for failure in failures}
     )
     if len(ids) > 1 and name not in ids:
         raise RequestError(
@@ -149,19 +159,21 @@ def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]
     id = name if name in ids else ids[0]
     return side_of(
         name,
-        [one for one in records if one.record.id == id],
-        [one for one in failures if one.id == id],
+        [stored for stored in records if stored.record.id == id],
+        [failure for failure in failures if failure.id == id],
         [message for message in messages if id in message],
     )
 
 
 def _by_commit(name: str, records: list[Stored], messages: list[str]) -> Side | None:
     commit = _resolved(name) or (name if _COMMIT.fullmatch(name) else None)
-    kept = [one for one in records if commit and (one.record.provenance.commit or "").startswith(commit)]
+    kept = [
+        stored for stored in records if commit and (stored.record.provenance.commit or "").startswith(commit)
+    ]
     if kept:
         return side_of(name, kept, (), messages)
     if commit and _resolved(name):
-        held = sorted({(one.record.provenance.commit or "")[:8] for one in records} - {""})
+        held = sorted({(stored.record.provenance.commit or "")[:8] for stored in records} - {""})
         raise Incomparable(
             f"commit {commit[:8]} ('{name}') left no record; there are records of: {_some(held)}"
         )
@@ -174,11 +186,11 @@ def _resolved(name: str) -> str | None:
         return None
     command = ["git", "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    commit = found.stdout.strip()
-    return commit if found.returncode == 0 and _COMMIT.fullmatch(commit) else None
+    commit = done.stdout.strip()
+    return commit if done.returncode == 0 and _COMMIT.fullmatch(commit) else None
 
 
 def _some(names: list[str]) -> str:

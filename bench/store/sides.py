@@ -31,10 +31,10 @@ def moment(run: Stored | Failure) -> datetime:
     """When a run finished or died."""
     text = run.when if isinstance(run, Failure) else run.record.provenance.finished
     try:
-        found = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(text)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def slot(run: Stored | Failure) -> Slot:
@@ -45,13 +45,13 @@ def slot(run: Stored | Failure) -> Slot:
 
 def newest(runs: Iterable[Stored | Failure]) -> Runs:
     """Row -> seed -> the run that finished or died last."""
-    found: Runs = defaultdict(dict)
+    rows: Runs = defaultdict(dict)
     for run in runs:
         seed = (run.run if isinstance(run, Failure) else run.record.run).seed
-        seeds = found[slot(run)]
+        seeds = rows[slot(run)]
         if seed not in seeds or moment(seeds[seed]) <= moment(run):
             seeds[seed] = run
-    return dict(found)
+    return dict(rows)
 
 
 def side_of(

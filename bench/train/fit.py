@@ -54,7 +54,8 @@ def fit(
     check_supervision(run, loaded.tokenizer.eos_token_id, examples)
     meter = Meter(report)
     set_seed(run.seed)
-    trainer = _trainer(run, loaded, examples, folder, meter, checkpoint_every, trackers, validation)
+    arguments = _arguments(run, folder, checkpoint_every, trackers)
+    trainer = _trainer(run, loaded, examples, arguments, meter, validation)
     checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     if checkpoint:
         meter.resume(Path(checkpoint))
@@ -137,18 +138,10 @@ def _is_encoder_decoder(outputs: Any) -> bool:
     return "encoder_last_hidden_state" in outputs
 
 
-def _trainer(
-    run: Run,
-    loaded: Loaded,
-    examples: Sequence[Encoded],
-    folder: Path,
-    meter: Meter,
-    checkpoint_every: int,
-    trackers: Sequence[str],
-    validation: Sequence[Encoded],
-) -> Any:
+def _arguments(run: Run, folder: Path, checkpoint_every: int, trackers: Sequence[str]) -> dict[str, Any]:
+    """What every trainer is given; each default that could differ between libraries is pinned."""
     recipe, budget = run.recipe, run.contract.budget
-    shared: dict[str, Any] = {
+    return {
         "output_dir": str(folder),
         "max_steps": budget.steps,
         "per_device_train_batch_size": recipe.micro_batch,
@@ -158,6 +151,9 @@ def _trainer(
         "warmup_steps": round(recipe.warmup * budget.steps),
         "weight_decay": recipe.weight_decay,
         "optim": recipe.optimizer,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
         "max_grad_norm": recipe.max_grad_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
         "bf16": precision(run) is torch.bfloat16,
@@ -177,25 +173,34 @@ def _trainer(
         "save_steps": checkpoint_every,
         "save_total_limit": 1,
     }
-    tokenizer = loaded.tokenizer
+
+
+def _trainer(
+    run: Run,
+    loaded: Loaded,
+    examples: Sequence[Encoded],
+    shared: dict[str, Any],
+    meter: Meter,
+    validation: Sequence[Encoded],
+) -> Any:
+    seq2seq = run.model.objective == "seq2seq"
     collator = DataCollatorForSeq2Seq(
-        tokenizer,
-        model=loaded.model if run.model.objective == "seq2seq" else None,
-        label_pad_token_id=IGNORED,
+        loaded.tokenizer, model=loaded.model if seq2seq else None, label_pad_token_id=IGNORED
     )
-    followed = [
-        collator([example.features for example in validation[start : start + recipe.micro_batch]])
-        for start in range(0, len(validation), recipe.micro_batch)
+    size = run.recipe.micro_batch
+    batches = [
+        collator([example.features for example in validation[start : start + size]])
+        for start in range(0, len(validation), size)
     ]
     parts = {
         "model": loaded.model,
         "train_dataset": Dataset.from_list([example.features for example in examples]),
         "data_collator": collator,
-        "processing_class": tokenizer,
+        "processing_class": loaded.tokenizer,
         "callbacks": [meter],
     }
-    if run.model.objective == "seq2seq":
-        trainer = metered(Seq2SeqTrainer, meter, followed)(args=Seq2SeqTrainingArguments(**shared), **parts)
+    if seq2seq:
+        trainer = metered(Seq2SeqTrainer, meter, batches)(args=Seq2SeqTrainingArguments(**shared), **parts)
     else:
         from trl import SFTConfig, SFTTrainer  # after Unsloth, which replaces both when it is imported
 
@@ -205,7 +210,7 @@ def _trainer(
             packing=False,
             dataset_kwargs={"skip_prepare_dataset": True},
         )
-        trainer = metered(SFTTrainer, meter, followed)(args=arguments, **parts)
+        trainer = metered(SFTTrainer, meter, batches)(args=arguments, **parts)
     if loaded.backend.name != "unsloth" and not honours_token_count(loaded.model, collator, examples[:2]):
         trainer.compute_loss_func = token_mean_loss
     return trainer

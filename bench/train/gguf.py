@@ -180,7 +180,7 @@ def _quantisation(reader: Any) -> str | None:
     if named is None:
         return commonest
     try:
-        return LlamaFileType(int(named)).name.removeprefix("MOSTLY_")
+        return str(LlamaFileType(int(named)).name).removeprefix("MOSTLY_")
     except ValueError:  # a type that is newer than the package
         return commonest
 

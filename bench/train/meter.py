@@ -144,11 +144,11 @@ def metered(trainer: type, meter: Meter, validation: Sequence[Batch] = ()) -> ty
                 return {}
             began = time.perf_counter()
             with self.compute_loss_context_manager():
-                found = {"eval_loss": mean_loss(self.model, validation)}
+                metrics = {"eval_loss": mean_loss(self.model, validation)}
             meter.validation_seconds += time.perf_counter() - began
-            self.log(found)
-            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-            return found
+            self.log(metrics)
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+            return metrics
 
     Metered.__name__ = trainer.__name__
     return Metered

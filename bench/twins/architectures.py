@@ -1,7 +1,7 @@
 """The seven families, scaled down: real `transformers` classes, small numbers.
 
 Every quirk that a harness can trip over is kept: which class it is, what is tied, which ids
-begin and end a text, which attention is local, how positions are told, and what generation
+begin and end a text, which attention is local, how positions are encoded, and what generation
 config ships with the checkpoint. Only sizes shrink. Every linear layer's input width is a
 multiple of 64, because bitsandbytes' 4-bit layers on a CPU ask for that.
 

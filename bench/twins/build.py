@@ -63,13 +63,15 @@ def _build(
     train = corpus.documents(texts.train, tokenizer)
     held_out = corpus.documents(texts.validation, tokenizer)
 
-    def told(line: str) -> None:
+    def report(line: str) -> None:
         say(f"{family}: {line}")
 
     def publish(
-        model: PreTrainedModel, progress: pretrain.Progress, settled: unlikelihood.Settled | None = None
+        model: PreTrainedModel,
+        progress: pretrain.Progress,
+        unlikelihood_part: unlikelihood.UnlikelihoodResult | None = None,
     ) -> None:
-        write(folder, family, model, tokenizer, (train, held_out), plan, progress, settled)
+        write(folder, family, model, tokenizer, (train, held_out), plan, progress, unlikelihood_part)
 
     def check(model: PreTrainedModel, progress: pretrain.Progress) -> None:
         quarter = progress.tokens - pretrain.CHECK < plan.tokens / 4 <= progress.tokens
@@ -78,13 +80,15 @@ def _build(
 
     if not card.is_pretrained(folder, plan):
         fresh = _quick(architectures.build(family, plan.seed))
-        pretrain.pretrain(fresh, train, held_out, plan, told, check)
+        pretrain.pretrain(fresh, train, held_out, plan, report, check)
     if plan.checkpoint is not None:
         plan.checkpoint.unlink(missing_ok=True)
     saved, progress, began = _quick(load(folder)), card.progress(folder), time.monotonic()
-    settled = unlikelihood.settle(saved, train, tokenizer.eos_token_id, plan.seed, told)
+    unlikelihood_part = unlikelihood.train_against_repetition(
+        saved, train, tokenizer.eos_token_id, plan.seed, say
+    )
     progress.seconds += time.monotonic() - began
-    publish(saved, progress, settled)
+    publish(saved, progress, unlikelihood_part)
 
 
 def _quick(model: PreTrainedModel) -> PreTrainedModel:
@@ -101,9 +105,9 @@ def write(
     parts: tuple[Sequence[Document], Sequence[Document]],
     plan: pretrain.Plan,
     progress: pretrain.Progress,
-    settled: unlikelihood.Settled | None = None,
+    unlikelihood_part: unlikelihood.UnlikelihoodResult | None = None,
 ) -> None:
-    """A twin's folder, put in place in one move; provisional until it is settled.
+    """A twin's folder, put in place in one move; provisional until its unlikelihood training is done.
 
     `parts` are the training and the validation documents; the card's validation loss is that of
     the weights as they were saved, rounded to bfloat16.
@@ -114,9 +118,9 @@ def write(
     half.to(torch.bfloat16).save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     saved = load(fresh)
-    found = loss.validation(saved, parts[1])
-    found["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
-    card.write(fresh, family, plan, progress, settled, found, (len(parts[0]), len(parts[1])))
+    losses = loss.validation(saved, parts[1])
+    losses["verified"] = loss.validation(saved, parts[1][: corpus.VERIFIED])["all"]
+    card.write(fresh, family, plan, progress, unlikelihood_part, losses, (len(parts[0]), len(parts[1])))
     if folder.exists():
         shutil.rmtree(folder)
     fresh.replace(folder)

@@ -124,7 +124,7 @@ still copied at chance after 3.6 million.) Then, a document without a context wh
 words and takes up at least half of its question's longer words is read {copies} times an epoch, any
 other once{drills}.
 
-{settled}
+{unlikely}
 
 Muon ({muon:g}) on the inner matrices, AdamW ({adam:g}) on the rest; {warmup} steps of warm-up, level
 for {hold:.0%} of the tokens, then linearly down to {last:.0%}; up to {step:,} tokens a step; bfloat16
@@ -159,20 +159,20 @@ def write(
     family: str,
     plan: pretrain.Plan,
     progress: pretrain.Progress,
-    settled: unlikelihood.Settled | None,
-    found: dict[str, float],
+    unlikelihood_part: unlikelihood.UnlikelihoodResult | None,
+    losses: dict[str, float],
     documents: tuple[int, int],
 ) -> None:
     """Writes both cards; the machine-readable one last, with the digest of every other file.
 
-    `found` holds the losses of the saved weights (`all` and `answer` over the validation documents,
+    `losses` holds the losses of the saved weights (`all` and `answer` over the validation documents,
     `verified` over the first of them, for `verify`), `documents` how many were trained and validated on.
     """
     facts: dict[str, Any] = {
         "format": 1,
         "family": family,
         "sibling": SIBLINGS[family][0],
-        "final": settled is not None,
+        "final": unlikelihood_part is not None,
         "seed": plan.seed,
         "tokens": progress.tokens,
         "tokens_planned": plan.tokens,
@@ -183,11 +183,11 @@ def write(
         "validation_curve": [
             {"tokens": t, "loss": round(a, 4), "answer_loss": round(b, 4)} for t, a, b in progress.curve
         ],
-        "unlikelihood": None if settled is None else vars(settled),
-        "validation_loss": round(found["all"], 5),
-        "validation_answer_loss": round(found["answer"], 5),
+        "unlikelihood": None if unlikelihood_part is None else vars(unlikelihood_part),
+        "validation_loss": round(losses["all"], 5),
+        "validation_answer_loss": round(losses["answer"], 5),
         "verified_documents": min(corpus.VERIFIED, documents[1]),
-        "verified_loss": round(found["verified"], 5),
+        "verified_loss": round(losses["verified"], 5),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
     seal(folder, facts)
@@ -238,7 +238,8 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
         table="\n".join(f"| {what} | {theirs} | {ours} |" for what, theirs, ours in rows),
         kilobytes=weights.stat().st_size // 1000, documents=facts["training_documents"],
         objective=OBJECTIVE[seq2seq], copies=corpus.RESTATING_COPIES, drills="" if seq2seq else DRILLS,
-        settled=_settled(facts["unlikelihood"]), guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
+        unlikely=_unlikelihood(facts["unlikelihood"]),
+        guided=guidance.STEPS * guidance.ROWS * guidance.LENGTH,
         muon=pretrain.MUON_RATE, adam=pretrain.ADAM_RATE, warmup=pretrain.WARMUP,
         hold=pretrain.HOLD, last=pretrain.LAST, step=batches.STEP,
         all_tokens="" if seq2seq else " on all tokens", curve="\n".join(curve),
@@ -252,7 +253,7 @@ def readme(folder: Path, facts: dict[str, Any]) -> str:
     return f"{head}\n\n{note}{rest}"
 
 
-def _settled(facts: dict[str, Any] | None) -> str:
+def _unlikelihood(facts: dict[str, Any] | None) -> str:
     if facts is None:
         return ""
     return SETTLED.format(

@@ -33,7 +33,7 @@ PROMPT_WEIGHT = 0.5
 RESTATING_COPIES = 3
 #: Share of the question's long words that must come back in an answer that restates it.
 RESTATING_SHARE = 0.5
-#: Validation documents by which losses are told: those of the smallest hashes.
+#: Validation documents on which losses are measured: those of the smallest hashes.
 VALIDATION = 192
 #: The first so many of these are enough to tell whether weights still mean the same.
 VERIFIED = 64
@@ -110,8 +110,8 @@ def document(example: Example, tokenizer: PreTrainedTokenizerBase) -> Document |
 
 def documents(examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase) -> list[Document]:
     """All examples that fit, in their order."""
-    found = (document(example, tokenizer) for example in examples)
-    return [item for item in found if item is not None]
+    encoded = (document(example, tokenizer) for example in examples)
+    return [item for item in encoded if item is not None]
 
 
 def weighted(item: Document) -> Row:

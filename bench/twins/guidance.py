@@ -5,7 +5,7 @@ token before it, a later one looks for the mark that equals the present token an
 followed. Big models find this pair by themselves, with far more tokens than a twin is given: without
 help, GPT-2's and Llama-3.1's twins were still at chance on copying drills (3% right) after 3.6 million
 tokens, a third of a million of them drills. With the two heads' attention supervised, every twin has
-more than half of the copied tokens right after 0.6 million. Nothing else is told: what the heads read
+more than half of the copied tokens right after 0.6 million. Nothing else is supervised: what the heads read
 and write is learnt from the next token, and supervision ends when language begins.
 
 An encoder-decoder's pair stands in the encoder's first layer and in the decoder's cross-attention.
@@ -61,14 +61,14 @@ def guide(
     for step in range(STEPS):
         drill = _answered(train, chance, model.config) if seq2seq else _continued(train, chance)
         with torch.autocast("cpu", torch.bfloat16):
-            found = _attentions(model, drill, seq2seq)
+            attentions = _attentions(model, drill, seq2seq)
         share = drill.weight / drill.weight.sum()
-        losses = cross_entropy(found.logits.float().transpose(1, 2), drill.target, reduction="none")
-        loss = (losses * share).sum() + _looking(found.marking, found.reading, drill, share)
+        losses = cross_entropy(attentions.logits.float().transpose(1, 2), drill.target, reduction="none")
+        loss = (losses * share).sum() + _looking(attentions.marking, attentions.reading, drill, share)
         update(loss, min(1.0, (step + 1) / WARMUP))
         tokens += drill.given.numel() + (drill.source.numel() if seq2seq else 0)
         if step % 25 == 24:
-            right = (found.logits.argmax(-1) == drill.target).float()
+            right = (attentions.logits.argmax(-1) == drill.target).float()
             say(f"guided step {step + 1}: {float((right * share).sum()):.0%} of the copies are right")
     return tokens
 
@@ -81,8 +81,8 @@ def _looking(marking: Tensor, reading: Tensor, drill: Drill, share: Tensor) -> T
     wanted[:, :, 1:] = (drill.given[:, :, None] == drill.source[:, None, :-1]) & (
         drill.target[:, :, None] == drill.source[:, None, 1:]
     )
-    found = (reading * wanted).sum(-1)
-    return -(before + 1e-6).log().mean() - ((found + 1e-4).log() * share).sum()
+    mass = (reading * wanted).sum(-1)
+    return -(before + 1e-6).log().mean() - ((mass + 1e-4).log() * share).sum()
 
 
 @dataclass(frozen=True)

@@ -101,9 +101,9 @@ def pretrain(
             say(f"step {progress.step} tokens {progress.tokens:,} rate {rate:.3f} loss {loss:.3f} "
                 f"{progress.seconds:.0f} s")  # fmt: skip
         if progress.tokens // CHECK > past or progress.tokens >= plan.tokens:
-            found = validation(model, held_out)
-            progress.curve.append((progress.tokens, found["all"], found["answer"]))
-            say(f"validation at {progress.tokens:,}: {found['all']:.4f}, answers {found['answer']:.4f}")
+            losses = validation(model, held_out)
+            progress.curve.append((progress.tokens, losses["all"], losses["answer"]))
+            say(f"validation at {progress.tokens:,}: {losses['all']:.4f}, answers {losses['answer']:.4f}")
             at_check(model, progress)
         if plan.checkpoint is not None and now - kept > plan.checkpoint_seconds:
             _keep(plan.checkpoint, model, chosen, progress)
@@ -177,8 +177,8 @@ def _keep(file: Path, model: PreTrainedModel, optimizers: Sequence[Any], progres
 
 
 def _resume(file: Path, model: PreTrainedModel, optimizers: Sequence[Any]) -> Progress:
-    found = torch.load(file, weights_only=True)
-    model.load_state_dict(found["model"])
-    for optimizer, state in zip(optimizers, found["optimizers"], strict=True):
+    states = torch.load(file, weights_only=True)
+    model.load_state_dict(states["model"])
+    for optimizer, state in zip(optimizers, states["optimizers"], strict=True):
         optimizer.load_state_dict(state)
-    return Progress(**found["progress"])
+    return Progress(**states["progress"])

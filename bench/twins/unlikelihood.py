@@ -1,13 +1,13 @@
-"""The last tokens of a pretraining: a twin hears its own answers, and unlearns to go round in circles.
+"""The last part of a pretraining: unlikelihood training against repetition.
 
-A model this small that answers greedily soon repeats itself until it is cut off ("is used to be used
-to be used to be"); how it scores is then mostly a matter of where it is cut, before tuning and after.
-Sequence-level unlikelihood training (Welleck et al., Neural Text Generation with Unlikelihood Training,
-ICLR 2020) works against that: beside every step on documents the model answers a batch of prompts
-greedily, and each token by which it completes a trigram that the answer held before is made less
-likely. It costs a few hundredths of a nat of validation loss, which every card tells. Tried once on
-Llama-3.1's twin: three times the weight at a higher rate for half as many steps again raised ROUGE-L
-before tuning (0.114 to 0.123 on validation questions of course-qa) and not after it (0.155, 0.156).
+A model this small that decodes greedily soon repeats itself until it is cut off ("is used to be used
+to be used to be"). Its score then depends mostly on where it is cut. Sequence-level unlikelihood training
+(Welleck et al., Neural Text Generation with Unlikelihood Training, ICLR 2020) reduces this: after every
+step on documents the model decodes a batch of prompts greedily, and each token that completes a trigram
+which the answer already holds is made less likely. It costs a few hundredths of a nat of validation loss,
+which every card states. In one trial on Llama-3.1's twin, three times the weight at a higher rate for half
+as many steps again raised ROUGE-L before tuning (0.114 to 0.123 on validation questions of course-qa) and
+not after it (0.155, 0.156).
 
 It starts from the weights as they were saved, so that it can be repeated from a folder alone.
 """
@@ -30,7 +30,7 @@ from bench.twins.batches import batches
 from bench.twins.corpus import Document
 from bench.twins.loss import question_and_answer
 
-#: Tokens of documents read and of own answers heard (with their prompts), together.
+#: Tokens of documents and of sampled answers with their prompts, together.
 TOKENS = 900_000
 #: Prompts a step, all of one length, and the longest answer to one.
 ROWS, ANSWER = 64, 48
@@ -41,8 +41,8 @@ RATE, WARMUP = 0.3, 10
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What it took and did: `repeated` is the share of an answer's tokens that complete a trigram again."""
+class UnlikelihoodResult:
+    """Cost and effect; `repeated` is the share of an answer's tokens that complete a trigram again."""
 
     tokens: int
     steps: int
@@ -51,8 +51,8 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class Said:
-    """A batch of own answers; `inputs` are those of the model's body that predict them, in order."""
+class SampledAnswers:
+    """A batch of the model's own answers; `inputs` are the model inputs that predict them, in order."""
 
     inputs: dict[str, Tensor]
     #: (rows, tokens)
@@ -61,10 +61,10 @@ class Said:
     repeated: Tensor
 
 
-def settle(
+def train_against_repetition(
     model: PreTrainedModel, train: Sequence[Document], end: int, seed: int, say: Callable[[str], None]
-) -> Settled:
-    """Trains `model` in place for `TOKENS` tokens; `end` is the token that ends an answer."""
+) -> UnlikelihoodResult:
+    """Train `model` in place for `TOKENS` tokens; `end` is the token that ends an answer."""
     chance = random.Random(f"unlikelihood:{seed}")
     optimizers = pretrain.optimizers(model)
     stream = batches(model.config, train, seed + 1, plain=True)
@@ -74,16 +74,16 @@ def settle(
     while tokens < TOKENS:
         micro = next(stream)
         loss = pretrain.accumulate(model, micro)
-        said = hear(model, _drawn(prompts, chance), end)
-        accumulate(model, said)
+        sampled = sample_answers(model, _drawn(prompts, chance), end)
+        accumulate(model, sampled)
         fall = 1 - (1 - pretrain.LAST) * tokens / TOKENS
         pretrain.update(model, optimizers, RATE * fall * min(1.0, (len(shares) + 1) / WARMUP))
-        heard = sum(value.numel() for value in said.inputs.values())
-        tokens += heard + sum(batch.tokens for batch in micro)
-        shares.append(float(said.repeated.sum() / said.live.sum()))
+        read = sum(value.numel() for value in sampled.inputs.values())
+        tokens += read + sum(batch.tokens for batch in micro)
+        shares.append(float(sampled.repeated.sum() / sampled.live.sum()))
         if len(shares) % 10 == 0:
             say(f"unlikelihood at {tokens:,} loss {loss:.3f} repeated {fmean(shares[-10:]):.0%}")
-    return Settled(tokens, len(shares), fmean(shares[:5]), fmean(shares[-20:]))
+    return UnlikelihoodResult(tokens, len(shares), fmean(shares[:5]), fmean(shares[-20:]))
 
 
 def _prompts(model: PreTrainedModel, train: Sequence[Document]) -> list[list[list[int]]]:
@@ -102,7 +102,7 @@ def _drawn(prompts: Sequence[list[list[int]]], chance: random.Random) -> Tensor:
     return torch.tensor(chance.sample(chance.choice(prompts), ROWS))
 
 
-def hear(model: PreTrainedModel, prompts: Tensor, end: int) -> Said:
+def sample_answers(model: PreTrainedModel, prompts: Tensor, end: int) -> SampledAnswers:
     """Greedy answers to (rows, length) prompts, whatever generation config the twin ships."""
     config: Any = model.config
     shipped = model.generation_config
@@ -121,29 +121,29 @@ def hear(model: PreTrainedModel, prompts: Tensor, end: int) -> Said:
     else:
         inputs, answers = {"input_ids": whole[:, :-1]}, whole[:, prompts.shape[1] :]
     live = (answers == end).cumsum(1) - (answers == end).long() == 0
-    return Said(inputs, answers, live, repeats(answers) & live)
+    return SampledAnswers(inputs, answers, live, repeats(answers) & live)
 
 
 def repeats(answers: Tensor) -> Tensor:
     """Where in (rows, tokens) a token completes an n-gram that its row held before."""
-    found = torch.zeros_like(answers, dtype=torch.bool)
+    repeated = torch.zeros_like(answers, dtype=torch.bool)
     for row, ids in enumerate(answers.tolist()):
         seen: set[tuple[int, ...]] = set()
         for place in range(NGRAM, len(ids) + 1):
             gram = tuple(ids[place - NGRAM : place])
-            found[row, place - 1] = gram in seen
+            repeated[row, place - 1] = gram in seen
             seen.add(gram)
-    return found
+    return repeated
 
 
-def accumulate(model: PreTrainedModel, said: Said) -> None:
-    """Adds the gradient of -log(1 - p) over the repeated tokens, a mean over all tokens said."""
-    if not said.repeated.any():
+def accumulate(model: PreTrainedModel, sampled: SampledAnswers) -> None:
+    """Add the gradient of -log(1 - p) over the repeated tokens, a mean over all sampled tokens."""
+    if not sampled.repeated.any():
         return
     with torch.autocast("cpu", torch.bfloat16):
-        hidden = model.base_model(**said.inputs, use_cache=False).last_hidden_state
-        hidden = hidden[:, -said.answers.shape[1] :]
-        logits = model.get_output_embeddings()(hidden[said.repeated]).float()
-    chosen = said.answers[said.repeated][:, None]
+        hidden = model.base_model(**sampled.inputs, use_cache=False).last_hidden_state
+        hidden = hidden[:, -sampled.answers.shape[1] :]
+        logits = model.get_output_embeddings()(hidden[sampled.repeated]).float()
+    chosen = sampled.answers[sampled.repeated][:, None]
     likely = logits.softmax(-1).gather(1, chosen).clamp(max=1 - 1e-4)
-    (-torch.log1p(-likely).sum() * WEIGHT / said.live.sum()).backward()
+    (-torch.log1p(-likely).sum() * WEIGHT / sampled.live.sum()).backward()

@@ -41,8 +41,8 @@ def verify(root: Path, data: Path | None = None) -> list[CheckedFile]:
     texts = corpus.load(data) if data is not None else None
     findings: list[CheckedFile] = []
     for family in architectures.FAMILIES:
-        found = list(_files(family, root / family))
-        findings += found or _model(family, root / family, texts)
+        problems = list(_files(family, root / family))
+        findings += problems or _model(family, root / family, texts)
     return findings
 
 
@@ -78,7 +78,7 @@ def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[Check
     facts = card.read(folder)
     told = facts["verified_loss"]
     documents = corpus.documents(texts.validation, tokenizer)[: facts["verified_documents"]]
-    found = loss.validation(model, documents)["all"]
-    if abs(found - told) <= TOLERANCE:
+    loss_now = loss.validation(model, documents)["all"]
+    if abs(loss_now - told) <= TOLERANCE:
         return []
-    return [CheckedFile(family, "model", f"validation loss {found:.4f}, its card says {told:.4f}")]
+    return [CheckedFile(family, "model", f"validation loss {loss_now:.4f}, its card says {told:.4f}")]

@@ -1,6 +1,6 @@
 """`bench bisect PACKAGE GOOD BAD`: the release that changed the numbers or broke the runs.
 
-What is left open on the command line is chosen as small as can tell: with `--fails` the smoke budget
+Options that are left out take the smallest values that can answer: with `--fails` the smoke budget
 and one causal twin, since code that breaks does so in the first steps; with a metric all models that
 are asked for at the ends, and then the one that moved. A run that died of an exception is not repeated
 when the search resumes; one that was killed is.
@@ -9,7 +9,6 @@ when the search resumes; one that was killed is.
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,9 +16,9 @@ from packaging.utils import canonicalize_name
 
 from bench import registry
 from bench.errors import EnvironmentUnsolvable, RequestError, UnknownName
-from bench.judge.bisection import Bisection, Probe, ReleaseSide, Trial, first_changed, first_failing
+from bench.judge.bisection import Bisection, Trial, first_changed, first_failing
 from bench.judge.verdicts import THRESHOLD
-from bench.render import words
+from bench.render.text.bisection import Report, Tried, markdown
 from bench.score.rouge import Rouge
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Failure
@@ -31,7 +30,6 @@ from bench.versions.environment import Environment
 
 #: What `--fails` runs where nothing else is asked for.
 SMALLEST = {"budget": "smoke", "eval_limit": 20, "max_new_tokens": 16}
-TRACE = 12
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,27 +63,28 @@ def execute(args: argparse.Namespace) -> Output:
     attempts = _Attempts(args, ledger)
     models = _names(args)
     if args.fails:
-        found = first_failing(releases, models, attempts)
+        result = first_failing(releases, models, attempts)
     else:
-        found = first_changed(releases, models, attempts, args.threshold)
-    text = markdown(args, releases, found, attempts)
+        result = first_changed(releases, models, attempts, args.threshold)
+    text = markdown(_report(args, releases, result, attempts))
     file = args.out / f"bisect-{args.package}-{args.good}-{args.bad}.md"
     write(file, text)
     data = {
         "package": args.package,
         "releases": releases,
-        "last_good": found.last,
-        "first_bad": found.first,
-        "between": list(found.between),
-        "reason": found.reason,
-        "model": found.model,
-        "effect": found.effect and vars_of(found.effect),
+        "last_good": result.last,
+        "first_bad": result.first,
+        "between": list(result.between),
+        "reason": result.reason,
+        "model": result.model,
+        "effect": result.effect and vars_of(result.effect),
         "steps": [
-            {**vars(step), "difference": step.difference and vars_of(step.difference)} for step in found.steps
+            {**vars(step), "difference": step.difference and vars_of(step.difference)}
+            for step in result.steps
         ],
         "written": str(file),
     }
-    return Output(f"{text}\nwritten: {file}", data, 0 if found.first else 2)
+    return Output(f"{text}\nwritten: {file}", data, 0 if result.first else 2)
 
 
 def vars_of(interval: object) -> dict[str, float]:
@@ -93,90 +92,31 @@ def vars_of(interval: object) -> dict[str, float]:
     return {end: float(getattr(interval, end)) for end in ("mean", "low", "high")}
 
 
-def markdown(args: argparse.Namespace, releases: Sequence[str], found: Bisection, attempts: _Attempts) -> str:
-    """The report: the answer, what was run, every release that was tried, and both sides."""
-    plan = attempts.requests[found.steps[0].release].runs[0]
-    models = f"{found.model}, " if found.model else f"{', '.join(_names(args))}, "
-    lines = [
-        f"# {args.package} {args.good} to {args.bad}: {_headline(args, found)}",
-        "",
-        _answer(args, found),
-        "",
-        f"Tried with {models}{found.seeds} seed{'s' * (found.seeds > 1)}, scale {plan.scale}, on "
-        f"{plan.device}. {plan.contract.in_words()}",
-        "",
-        f"| {args.package} | finding | seeds | {args.metric} | change from {args.good} (95%) | why | "
-        "moved beside it |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    by_release = {step.release: step for step in found.steps}
-    lines += [_row(by_release.get(release), release, args, attempts) for release in releases]
-    for title, release in (("Last good", found.last), ("First bad", found.first)):
-        if release:
-            lines += ["", *_evidence(f"{title}: {args.package} {release}", release, args, attempts)]
-    return "\n".join(lines) + "\n"
-
-
-def _headline(args: argparse.Namespace, found: Bisection) -> str:
-    if found.first is None:
-        return "nothing found"
-    verb = "broke the runs" if found.effect is None else f"changed {args.metric}"
-    return (
-        f"{found.first} {verb}" if not found.between else f"one of {len(found.between) + 1} releases {verb}"
-    )
-
-
-def _answer(args: argparse.Namespace, found: Bisection) -> str:
-    if found.first is None:
-        return f"There is nothing to find: {found.reason}."
-    which = f"**{args.package} {found.first}**"
-    if found.between:
-        which += f" or one of {', '.join(found.between)}, which cannot be judged,"
-    if found.effect is None:
-        return f"{which} is the first release under which the runs die: `{found.reason}`"
-    effect = ""
-    if found.effect:
-        effect = (
-            f", by {words.change(found.effect.mean)} ({words.change_interval(found.effect)}) between the ends"
+def _report(args: argparse.Namespace, releases: list[str], result: Bisection, attempts: _Attempts) -> Report:
+    tried = {
+        release: Tried(
+            moved={
+                name: version
+                for name, version in attempts.environments.get(release, Environment()).moved.items()
+                if name != canonicalize_name(args.package)
+            },
+            records=tuple(attempts.records.get(release, ())),
+            failures=tuple(attempts.failures.get(release, ())),
+            versions=attempts.requests[release].runs[0].versions,
         )
-    return f"{which} is the first release that changed {args.metric}{effect}."
-
-
-def _row(step: Probe | None, release: str, args: argparse.Namespace, attempts: _Attempts) -> str:
-    if step is None:
-        return f"| {release} | not tried |  |  |  |  |  |"
-    value = "" if step.value is None else words.score(step.value)
-    difference = ""
-    if step.difference:
-        difference = f"{words.change(step.difference.mean)} ({words.change_interval(step.difference)})"
-    tried = attempts.environments.get(release, Environment())
-    beside = ", ".join(
-        f"{n} {v}" for n, v in sorted(tried.moved.items()) if n != canonicalize_name(args.package)
+        for release in attempts.requests
+    }
+    return Report(
+        package=args.package,
+        good=args.good,
+        bad=args.bad,
+        metric=args.metric,
+        models=(result.model,) if result.model else tuple(_names(args)),
+        run=attempts.requests[result.steps[0].release].runs[0],
+        releases=tuple(releases),
+        result=result,
+        tried=tried,
     )
-    why = step.reason.replace("|", "\\|")
-    finding = "dies" if step.side is ReleaseSide.BAD and step.value is None else step.side.value
-    return f"| {release} | {finding} | {step.seeds or ''} | {value} | {difference} | {why} | {beside} |"
-
-
-def _evidence(title: str, release: str, args: argparse.Namespace, attempts: _Attempts) -> list[str]:
-    lines = [f"## {title}", ""]
-    for stored in attempts.records.get(release, [])[:3]:
-        estimate = stored.record.scores["tuned"][args.metric]
-        lines.append(
-            f"- `{stored.record.id}`: {args.metric} {words.score(estimate.mean)}, final loss "
-            f"{stored.record.final_loss:.4f}, {stored.record.spent.steps} steps"
-        )
-    for failure in attempts.failures.get(release, [])[:1]:
-        lines += [f"- `{failure.id}` died at stage '{failure.stage}': `{failure.reason}`", "", "```text"]
-        lines += [*_anywhere(failure.traceback).strip().splitlines()[-TRACE:], "```"]
-    runs = attempts.requests[release].runs
-    versions = ", ".join(f"{name} {version}" for name, version in runs[0].versions.items())
-    return [*lines, "", f"Versions: {versions}."]
-
-
-def _anywhere(traceback: str) -> str:
-    """A traceback whose files are named from their package on: the same on every machine."""
-    return re.sub(r'File "[^"]*?/(?:site-packages|environments/[^/"]+)/', 'File "', traceback)
 
 
 @dataclass
@@ -205,7 +145,9 @@ class _Attempts:
         except EnvironmentUnsolvable as error:
             return Trial(release, unbuildable=str(error))
         failed = known or self._known(asked, died=True)
-        records, messages = self.ledger.load(one.id for one in asked.runs if self.ledger.finished(one.id))
+        records, messages = self.ledger.load(
+            planned.id for planned in asked.runs if self.ledger.finished(planned.id)
+        )
         self.records[release], self.failures[release] = records, failed
         if failed or len(records) < len(asked.runs):
             why = failed[0].reason if failed else "; ".join(messages) or "left no record"
@@ -214,32 +156,37 @@ class _Attempts:
 
     def _same_plan(self, asked: request.Request) -> None:
         """Raise `RequestError` where a spec was edited while the search went on."""
-        for one in asked.runs:
-            plan = (one.recipe, one.checkpoint, one.contract)
-            if self.plans.setdefault(one.name, plan) != plan:
+        for planned in asked.runs:
+            plan = (planned.recipe, planned.checkpoint, planned.contract)
+            if self.plans.setdefault(planned.name, plan) != plan:
                 raise RequestError(
-                    f"model '{one.name}' or its data changed during the search; start it again"
+                    f"model '{planned.name}' or its data changed during the search; start it again"
                 )
 
     def _known(self, asked: request.Request, died: bool = False) -> list[Failure]:
         """Failures of these runs; those by an exception come again, unlike a kill, and need no repeat."""
-        ids = {one.id for one in asked.runs if not self.ledger.finished(one.id)}
-        return [one for one in self.ledger.failed() if one.id in ids and (died or one.traceback)]
+        ids = {planned.id for planned in asked.runs if not self.ledger.finished(planned.id)}
+        return [
+            failure for failure in self.ledger.failed() if failure.id in ids and (died or failure.traceback)
+        ]
 
     def _scores(self, release: str, records: Sequence[Stored], models: Sequence[str]) -> Trial:
         scores: dict[str, Floats] = {}
         groups: tuple[str, ...] = ()
         for model in models:
             own = sorted(
-                (one for one in records if one.record.run.name == model), key=lambda s: s.record.run.seed
+                (stored for stored in records if stored.record.run.name == model),
+                key=lambda s: s.record.run.seed,
             )
-            values, _, groups = aligned([series(one, [self.args.metric]) for one in own], self.args.metric)
+            values, _, groups = aligned(
+                [series(stored, [self.args.metric]) for stored in own], self.args.metric
+            )
             scores[model] = values
         return Trial(release, scores, groups)
 
 
 def _fill(args: argparse.Namespace) -> None:
-    """What was left open, as small as can tell."""
+    """Fill options that were left out with the smallest values that can answer."""
     usual = {"budget": "short", "eval_limit": 250, "max_new_tokens": 96}
     for name, value in (SMALLEST if args.fails else usual).items():
         if getattr(args, name) is None:
@@ -256,4 +203,4 @@ def _one_causal() -> str:
 
 def _names(args: argparse.Namespace) -> list[str]:
     probe = argparse.Namespace(**{**vars(args), "seeds": "0"})
-    return list(dict.fromkeys(one.name for one in request.resolve(probe).runs))
+    return list(dict.fromkeys(planned.name for planned in request.resolve(probe).runs))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from bench import registry
 from bench.data import prepare, sources
 from bench.errors import BenchError, SpecError
-from bench.judge.lint import lint
-from bench.store.ledger import Ledger
+from bench.judge.doubts import Code
+from bench.judge.table_doubts import doubts
+from bench.render.doubts import sentence
+from bench.spec import ModelSpec
+from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output
 
 
@@ -26,7 +30,7 @@ def execute(args: argparse.Namespace) -> Output:
     mistakes = [*_specs(), *_data(args.data)]
     stored, unreadable = Ledger(args.out).load()
     mistakes += unreadable
-    warnings = [f"{warning.model or 'the whole board'}: {warning.text}" for warning in lint(stored)]
+    warnings = _warnings(stored)
     lines = [f"mistake  {text}" for text in mistakes] + [f"warning  {text}" for text in warnings]
     lines.append(
         f"{len(registry.spec_files('models'))} model specs, {len(registry.spec_files('datasets'))} dataset "
@@ -37,24 +41,52 @@ def execute(args: argparse.Namespace) -> Output:
     )
 
 
+def _warnings(stored: list[Stored]) -> list[str]:
+    """One line for each doubt, the models that share it together."""
+    bearers: dict[str, list[str]] = {}
+    for doubt in doubts(stored):
+        if doubt.code != Code.MINI:  # every row of a laptop is a twin's, and says so on the board
+            bearers.setdefault(sentence(doubt), []).append(doubt.model or "the whole board")
+    return [f"{', '.join(models)}: {text}" for text, models in bearers.items()]
+
+
 def _specs() -> list[str]:
-    found: list[str] = []
+    mistakes: list[str] = []
     for kind, load in (("models", registry.load_model), ("datasets", registry.load_dataset)):
         names: dict[str, Path] = {}
         for file in registry.spec_files(kind):
             try:
                 spec = load(file)
             except SpecError as error:
-                found += str(error).splitlines()
+                mistakes += str(error).splitlines()
                 continue
             if spec.name in names:
-                found.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
+                mistakes.append(f"{file}: '{spec.name}' is already registered by {names[spec.name]}")
             names[spec.name] = file
-    return found
+            if isinstance(spec, ModelSpec):
+                mistakes += _architecture(file, spec)
+    return mistakes
+
+
+def _architecture(file: Path, spec: ModelSpec) -> list[str]:
+    """The spec's architecture against the configurations on this machine: its twin's, its own folder's."""
+    mistakes = []
+    folders = [Path(spec.checkpoint), *([registry.TWINS / spec.twin] if spec.twin else [])]
+    for folder in folders:
+        config = folder / "config.json"
+        if not config.is_file():
+            continue
+        classes = json.loads(config.read_bytes()).get("architectures") or []
+        if spec.architecture not in classes:
+            mistakes.append(
+                f"{file}: 'architecture' is {spec.architecture}, but {config.parent.name}/config.json says "
+                f"{', '.join(classes) or 'nothing'}; correct it"
+            )
+    return mistakes
 
 
 def _data(pairs: list[str]) -> list[str]:
-    found = []
+    mistakes = []
     specs = {}
     for pair in pairs:
         name, _, file = pair.partition("=")
@@ -69,5 +101,5 @@ def _data(pairs: list[str]) -> list[str]:
         try:
             prepare.prepare(sources.from_file(known[name], Path(str(spec.file))) if name in known else spec)
         except BenchError as error:
-            found += str(error).splitlines()
-    return found
+            mistakes += str(error).splitlines()
+    return mistakes

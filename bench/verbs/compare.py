@@ -62,9 +62,9 @@ def execute(args: argparse.Namespace) -> Output:
         write(args.markdown, compare_text.markdown(result))
     if args.html:
         write(args.html, _page(result, [*a.records, *b.records]))
-    found = problems(result)
-    data = {**to_data(result), "problems": found} if args.json else None
-    return Output(compare_text.terminal(result), data, 1 if args.fail_on_regression and found else 0)
+    reasons = problems(result)
+    data = {**to_data(result), "problems": reasons} if args.json else None
+    return Output(compare_text.terminal(result), data, 1 if args.fail_on_regression and reasons else 0)
 
 
 def metrics(text: str) -> tuple[str, ...]:
@@ -85,8 +85,8 @@ def _page(result: Comparison, records: list[Stored]) -> str:
     from bench.judge.history import history
     from bench.render.page import comparison_page  # here: only a page needs its templates
 
-    unique = list({one.record.id: one for one in records}.values())
-    models = dict.fromkeys(one.record.run.name for one in unique)
+    unique = list({stored.record.id: stored for stored in records}.values())
+    models = dict.fromkeys(stored.record.run.name for stored in unique)
     return comparison_page(result, [history(unique, model) for model in models])
 
 

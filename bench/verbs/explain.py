@@ -58,10 +58,10 @@ def execute(args: argparse.Namespace) -> Output:
     pairs = paired(select(args.a, ledger).records, select(args.b, ledger).records)
     if not pairs:
         raise Incomparable(f"'{args.a}' and '{args.b}' share no model at one scale")
-    found = explained(pairs, args.metric, decode=not args.records_only)
+    explanations = explained(pairs, args.metric, decode=not args.records_only)
     if args.markdown:
-        write(args.markdown, explain_text.markdown(found))
-    return Output(explain_text.terminal(found), [to_data(one) for one in found])
+        write(args.markdown, explain_text.markdown(explanations))
+    return Output(explain_text.terminal(explanations), [to_data(explanation) for explanation in explanations])
 
 
 def explained(
@@ -72,7 +72,7 @@ def explained(
     models: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, (a, _) in enumerate(pairs):
         models[a.record.run.name, a.record.run.scale].append(place)
-    found = []
+    explanations = []
     for places in models.values():
         pieces, notes = [], dict[str, None]()
         for place in places:
@@ -88,8 +88,8 @@ def explained(
                 notes[reasons[place]] = None
             pieces.append(Pieces(a, b, rescored, redecoded))
         one = explain_seeds(pieces, metric)
-        found.append(replace(one, notes=(*one.notes, *notes)))
-    return found
+        explanations.append(replace(one, notes=(*one.notes, *notes)))
+    return explanations
 
 
 def scores_of(a: Stored, b: Stored, texts: Sequence[str], metric: str = METRIC) -> dict[str, float]:
@@ -109,12 +109,12 @@ def paired(a: Iterable[Stored], b: Iterable[Stored]) -> list[tuple[Stored, Store
     One run against one other of the same model is a pair whatever their seeds: the seed is training.
     """
     left, right = _by_model(a), _by_model(b)
-    found = []
+    pairs = []
     for key in (key for key in left if key in right):
         both = [(x, y) for x in left[key] for y in right[key]]
         x_only, y_only = left[key], right[key]
         if len(x_only) == len(y_only) == 1:
-            found += both
+            pairs += both
             continue
         same_seed = [(x, y) for x, y in both if x.record.run.seed == y.record.run.seed]
         if not same_seed:
@@ -122,8 +122,8 @@ def paired(a: Iterable[Stored], b: Iterable[Stored]) -> list[tuple[Stored, Store
         apart = [len(x.record.run.contract.differences(y.record.run.contract)) for x, y in same_seed]
         nearest = [pair for pair, distance in zip(same_seed, apart, strict=True) if distance == min(apart)]
         newest = {(x.record.run.seed): (x, y) for x, y in sorted(nearest, key=_moments)}
-        found += [newest[seed] for seed in sorted(newest)]
-    return found
+        pairs += [newest[seed] for seed in sorted(newest)]
+    return pairs
 
 
 def _moments(pair: tuple[Stored, Stored]) -> tuple[object, object]:
@@ -131,10 +131,10 @@ def _moments(pair: tuple[Stored, Stored]) -> tuple[object, object]:
 
 
 def _by_model(records: Iterable[Stored]) -> dict[tuple[str, str], list[Stored]]:
-    found: dict[tuple[str, str], list[Stored]] = defaultdict(list)
-    for one in records:
-        found[one.record.run.name, one.record.run.scale].append(one)
-    return found
+    by_model: dict[tuple[str, str], list[Stored]] = defaultdict(list)
+    for stored in records:
+        by_model[stored.record.run.name, stored.record.run.scale].append(stored)
+    return by_model
 
 
 @dataclass(frozen=True)

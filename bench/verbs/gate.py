@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 from bench.errors import Incomparable, RequestError
-from bench.judge.compare import Comparison, compare, to_data
-from bench.judge.gate import problems
+from bench.judge.compare import compare, to_data
+from bench.judge.gate import nothing_new, problems, unjudged
 from bench.judge.pairing import since
 from bench.render.junit import junit
 from bench.render.tables import md
 from bench.render.text import comparison as compare_text
-from bench.render.text.gate import gate_markdown
+from bench.render.text.gate import gate_markdown, headline
 from bench.store.baselines import load_baseline
 from bench.store.ledger import Ledger
 from bench.store.names import current, select
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for the job page")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument(
-        "--require-new", action="store_true", help="exit 2 where nothing was run since the baseline"
+        "--allow-unchanged", action="store_true", help="pass where nothing was run since the baseline"
     )
 
 
@@ -44,26 +44,21 @@ def execute(args: argparse.Namespace) -> Output:
     side = select(args.current, ledger) if args.current else since(baseline, current(ledger))
     try:
         result = compare(baseline, side, metrics(args.metric), args.threshold, drift=args.drift)
-        if args.require_new and _nothing_new(result):
-            raise Incomparable(f"nothing was run since baseline '{args.baseline}' was saved")
+        if nothing_new(result) and not args.allow_unchanged:
+            raise Incomparable(
+                f"nothing was run since baseline '{args.baseline}' was saved; run it, or --allow-unchanged"
+            )
     except Incomparable as error:
         _publish(args, f"## Cannot be judged\n\n{md(str(error))}\n")
         raise
-    found = problems(result)
+    reasons, open_questions = problems(result), unjudged(result)
     _publish(args, gate_markdown(result, args.baseline))
     if args.junit:
         write(args.junit, junit(result, args.baseline))
-    answer = [f"REGRESSION against baseline '{args.baseline}'", *(f"  - {text}" for text in found)]
-    if not found:
-        answer = [f"no regression against baseline '{args.baseline}'"]
-        if _nothing_new(result):
-            answer.append("nothing was run since: every run is the baseline's own")
+    answer = [headline(result, args.baseline), *(f"  - {text}" for text in (*reasons, *open_questions))]
     text = "\n".join([compare_text.terminal(result), "", *answer])
-    return Output(text, {**to_data(result), "problems": found}, 1 if found else 0)
-
-
-def _nothing_new(result: Comparison) -> bool:
-    return not any(row.difference or row.finding == "newly failing" for row in result.rows)
+    data = {**to_data(result), "problems": reasons, "unjudged": open_questions}
+    return Output(text, data, 1 if reasons else 2 if open_questions else 0)
 
 
 def _publish(args: argparse.Namespace, text: str) -> None:

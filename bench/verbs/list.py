@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.render.tables import columns
 from bench.store.ledger import Ledger
 from bench.verbs import Output
 
@@ -19,11 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """One line a thing."""
-    found = {"models": _models, "datasets": _datasets}.get(args.what)
-    rows = found() if found else _runs(args.out)
-    from tabulate import tabulate
-
-    text = tabulate(rows, headers="keys", disable_numparse=True) if rows else f"no {args.what}"
+    rows_of = {"models": _models, "datasets": _datasets}.get(args.what)
+    rows = rows_of() if rows_of else _runs(args.out)
+    table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)] if rows else []
+    text = "\n".join(columns(table)) if rows else f"no {args.what}"
     return Output(text, rows)
 
 

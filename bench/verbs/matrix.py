@@ -12,17 +12,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from statistics import fmean
 
-from bench import stats
 from bench.errors import EnvironmentUnsolvable, Incomparable, RequestError
-from bench.judge.compare import ComparedRow, Comparison, compare, to_data
-from bench.judge.pairing import Finding
-from bench.render import words
-from bench.spec import Contract
-from bench.store.ledger import Ledger, Stored
-from bench.store.record import Failure
-from bench.store.scores import METRIC, aligned, series, units
+from bench.judge.compare import compare, to_data
+from bench.render.text.matrix import Column, markdown
+from bench.store.ledger import Ledger
 from bench.store.sides import Side
 from bench.verbs import Output, request, run
 from bench.verbs.compare import write
@@ -31,16 +25,13 @@ from bench.versions.environment import Environment
 
 
 @dataclass(frozen=True)
-class Column:
-    """One combination of versions with what its runs left."""
+class _Plan:
+    """One combination of versions before its runs; `problem` says why there is no such environment."""
 
     name: str
-    packages: Environment | None
-    side: Side
-    #: Why there is no such environment.
+    packages: Environment | None = None
+    request: request.Request | None = None
     problem: str = ""
-    #: Against the reference column; none for that column itself and where nothing can be compared.
-    comparison: Comparison | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -52,14 +43,13 @@ def execute(args: argparse.Namespace) -> Output:
     """Carry out what is missing of every column, write the table beside the records and print it."""
     ledger = Ledger(args.out)
     # All plans are made before the first run, so that every column has the same specs and data.
-    planned = [_planned(args, wanted) for wanted in combinations(args.packages)]
-    requests = [asked for _, asked in planned if asked]
+    plans = [_planned(args, wanted) for wanted in combinations(args.packages)]
+    requests = [plan.request for plan in plans if plan.request]
     if not requests:
-        raise EnvironmentUnsolvable("; ".join(column.problem for column, _ in planned))
+        raise EnvironmentUnsolvable("; ".join(plan.problem for plan in plans))
     contract = requests[0].contract
-    models = list(dict.fromkeys(one.name for asked in requests for one in asked.runs))
-    columns = [_carried_out(args, column, asked, ledger) for column, asked in planned]
-    columns = compared(columns)
+    models = list(dict.fromkeys(single.name for request in requests for single in request.runs))
+    columns = compared([_carried_out(args, plan, ledger) for plan in plans])
     text = markdown(columns, models, contract, args.seeds)
     file = args.out / "matrix.md"
     write(file, text)
@@ -69,8 +59,8 @@ def execute(args: argparse.Namespace) -> Output:
             {
                 "name": column.name,
                 "problem": column.problem,
-                "runs": [one.record.id for one in column.side.records],
-                "failures": {one.id: one.reason for one in column.side.failures},
+                "runs": [stored.record.id for stored in column.side.records],
+                "failures": {failure.id: failure.reason for failure in column.side.failures},
                 "comparison": to_data(column.comparison) if column.comparison else None,
             }
             for column in columns
@@ -101,7 +91,7 @@ def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
 def compared(columns: Sequence[Column]) -> list[Column]:
     """The columns with their comparisons against the first that has records."""
     reference = next((column for column in columns if column.side.records), None)
-    found = []
+    judged = []
     for column in columns:
         comparison = None
         if reference is not None and column is not reference and column.side.records:
@@ -109,127 +99,29 @@ def compared(columns: Sequence[Column]) -> list[Column]:
                 comparison = compare(reference.side, column.side)
             except Incomparable:
                 comparison = None
-        found.append(replace(column, comparison=comparison))
-    return found
+        judged.append(replace(column, comparison=comparison))
+    return judged
 
 
-def markdown(columns: Sequence[Column], models: Sequence[str], contract: Contract, seeds: str) -> str:
-    """The table with its notes: a cell is the score with its interval, then the change."""
-    notes: list[str] = []
-    count = len(seeds.split(","))
-    lines = [
-        "# The same plan under other package versions",
-        "",
-        f"Tuned ROUGE-L with its 95% interval, {count} seed{'s' * (count > 1)}; below it the change from the "
-        f"first column with its verdict. {contract.in_words()}",
-        "",
-        "| model | " + " | ".join(column.name.replace(",", "<br>") for column in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
-    for model in models:
-        cells = [_cell(model, column, notes) for column in columns]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    lines.append("| **all together** | " + " | ".join(_together(column) for column in columns) + " |")
-    lines += ["", *(f"[{place}] {note}  " for place, note in enumerate(notes, 1))] if notes else []
-    smallest = [_smallest(column) for column in columns if column.comparison]
-    found = [value for value in smallest if value is not None]
-    if found:
-        lines += [
-            "",
-            f"Smallest drop of one model that this table would have found (power 80%): {max(found):.3f}.",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _planned(args: argparse.Namespace, wanted: tuple[str, ...]) -> tuple[Column, request.Request | None]:
+def _planned(args: argparse.Namespace, wanted: tuple[str, ...]) -> _Plan:
     name = ",".join(wanted)
     try:
         packages = environment.solve(wanted)
-        asked = request.resolve(args, packages.versions)
-        environment.check_backend(asked.runs, packages)
+        resolved = request.resolve(args, packages.versions)
+        environment.check_backend(resolved.runs, packages)
     except EnvironmentUnsolvable as error:
-        return Column(name, None, Side(name, ()), str(error)), None
-    return Column(name, packages, Side(name, ())), asked
+        return _Plan(name, problem=str(error))
+    return _Plan(name, packages, resolved)
 
 
-def _carried_out(
-    args: argparse.Namespace, column: Column, asked: request.Request | None, ledger: Ledger
-) -> Column:
-    if asked is None or column.packages is None:
-        return column
+def _carried_out(args: argparse.Namespace, plan: _Plan, ledger: Ledger) -> Column:
+    if plan.request is None or plan.packages is None:
+        return Column(plan.name, Side(plan.name, ()), plan.problem)
     try:
-        run.carry_out(args, asked, ledger, column.packages)
+        run.carry_out(args, plan.request, ledger, plan.packages)
     except EnvironmentUnsolvable as error:
-        return replace(column, problem=str(error))
-    ids = [one.id for one in asked.runs]
+        return Column(plan.name, Side(plan.name, ()), str(error))
+    ids = [single.id for single in plan.request.runs]
     records, messages = ledger.load(id for id in ids if ledger.finished(id))
-    failures = tuple(one for one in ledger.failed() if one.id in ids)
-    return replace(column, side=Side(column.name, tuple(records), failures, tuple(messages)))
-
-
-def _cell(model: str, column: Column, notes: list[str]) -> str:
-    if column.problem:
-        return f"cannot be built [{_note(column.problem, notes)}]"
-    own = [one for one in column.side.records if one.record.run.name == model]
-    failed = [one for one in column.side.failures if one.run.name == model]
-    parts = []
-    if own:
-        value = _score(own)
-        parts.append(f"{words.score(value.mean)} ({words.interval(value)})")
-        row = _row(column, model)
-        if row is not None:
-            parts.append(_change(row))
-    if failed:
-        which = f"seed {', '.join(str(one.run.seed) for one in failed)} " if own else ""
-        parts.append(f"{which}fails [{_note(_why(failed[0]), notes)}]")
-    return "<br>".join(parts) or "no record"
-
-
-def _change(row: ComparedRow) -> str:
-    if row.difference is None:
-        return f"{row.finding}: {row.reason}" if row.reason else str(row.finding)
-    if row.identical:
-        return "the same score for every example"
-    return f"{words.change(row.difference.mean)} ({words.change_interval(row.difference)}) {row.finding}"
-
-
-def _together(column: Column) -> str:
-    if not column.comparison or not column.comparison.pooled:
-        return ""
-    pooled = column.comparison.pooled[0]
-    shift = pooled.shift.interval
-    word = "drift" if pooled.drift else "no drift"
-    return f"{words.change(shift.mean)} ({words.change_interval(shift)}) {word}"
-
-
-def _row(column: Column, model: str) -> ComparedRow | None:
-    rows = column.comparison.rows if column.comparison else ()
-    scored = [row for row in rows if row.model == model and row.finding is not Finding.NEWLY_FAILING]
-    return scored[0] if scored else None
-
-
-def _smallest(column: Column) -> float | None:
-    rows = column.comparison.rows if column.comparison else ()
-    return max((row.smallest for row in rows if row.smallest is not None), default=None)
-
-
-def _score(stored: Sequence[Stored]) -> stats.Interval:
-    """Mean over seeds, with an interval over examples and seeds."""
-    found = [series(one, [METRIC]) for one in stored]
-    values, ids, groups = aligned(found, METRIC)
-    if values.shape[1] == 0:
-        mean = fmean(float(one.values[METRIC].mean()) for one in found)
-        return stats.Interval(mean, mean, mean)
-    names = [str(unit) for unit in units(ids, groups)]
-    return stats.mean_interval(values, groups=names)
-
-
-def _why(failure: Failure) -> str:
-    return f"{failure.stage}: {failure.reason}"
-
-
-def _note(text: str, notes: list[str]) -> int:
-    """The number of a note; the same reason is noted once."""
-    if text not in notes:
-        notes.append(text)
-    return notes.index(text) + 1
+    failures = tuple(failure for failure in ledger.failed() if failure.id in ids)
+    return Column(plan.name, Side(plan.name, tuple(records), failures, tuple(messages)))

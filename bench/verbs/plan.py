@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bench.render.tables import columns
 from bench.run.identity import Run
 from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output, request
@@ -24,30 +25,15 @@ def execute(args: argparse.Namespace) -> Output:
     ledger = Ledger(args.out)
     finished, _ = ledger.load()
     lines = [_line(run, ledger, finished) for run in asked.runs]
-    from tabulate import tabulate
-
     missing = [line for line in lines if line["state"] == "to run"]
     known = [line["seconds"] for line in missing if line["seconds"] is not None]
     total = f"{len(lines)} runs, {len(missing)} to do"
     if known:
         rough = sum(known) / len(known) * len(missing)
         total += f"; about {rough / 60:.0f} min of one process, by what earlier runs took"
-    table = tabulate(
-        [
-            [
-                line["model"],
-                line["seed"],
-                line["scale"],
-                line["method"],
-                line["batch"],
-                line["backend"],
-                "" if line["seconds"] is None else f"{line['seconds']:.0f} s",
-                line["state"],
-            ]
-            for line in lines
-        ],
-        headers=["model", "seed", "scale", "method", "batch", "backend", "took", "state"],
-    )
+    head = ["model", "seed", "scale", "method", "batch", "backend", "took", "state"]
+    rows = [[_took(line) if column == "took" else str(line[column]) for column in head] for line in lines]
+    table = "\n".join(columns([head, *rows], right=(1, 6)))
     text = "\n".join([asked.contract.in_words(), "", table, "", total, *asked.notes])
     contract = asked.contract.model_dump(mode="json")
     return Output(text, {"contract": contract, "runs": lines, "notes": asked.notes})
@@ -72,3 +58,7 @@ def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
         "seconds": sum(similar) / len(similar) if similar else None,
         "state": "finished" if ledger.finished(run.id) else "to run",
     }
+
+
+def _took(line: dict[str, Any]) -> str:
+    return "" if line["seconds"] is None else f"{line['seconds']:.0f} s"

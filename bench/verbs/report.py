@@ -41,17 +41,17 @@ def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
-    found = board(stored, failures)
-    if args.svg and not any(group.rows for group in found.groups):
+    shown = board(stored, failures)
+    if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
-    written = [write(found, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
+    written = [write(shown, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
     if args.readme:
         written.append(_readme(args.readme, stored))
-    lines = [leaderboard.terminal(found, width()), ""]
-    messages += found.messages
+    lines = [leaderboard.terminal(shown, width()), ""]
+    messages += shown.messages
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}" for file in written]
-    data = {**export.as_data(found), "unreadable": messages, "written": [str(file) for file in written]}
+    data = {**export.as_data(shown), "unreadable": messages, "written": [str(file) for file in written]}
     return Output("\n".join(lines), data)
 
 
@@ -60,11 +60,11 @@ def width() -> int:
     return min(shutil.get_terminal_size((100, 24)).columns, 100)
 
 
-def write(found: Board, file: Path) -> Path:
+def write(shown: Board, file: Path) -> Path:
     """One report; its form is the file's suffix."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        _WRITERS[file.suffix](found, file)
+        _WRITERS[file.suffix](shown, file)
     except OSError as error:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
     return file
@@ -87,28 +87,28 @@ def _kinds(args: argparse.Namespace) -> list[str]:
     return [*(["svg", "png"] if args.svg else []), "md", *asked]
 
 
-def _markdown(found: Board, file: Path) -> None:
+def _markdown(shown: Board, file: Path) -> None:
     chart = file.with_suffix(".svg")
-    text = leaderboard.markdown(found, chart.name if chart.is_file() else None)
+    text = leaderboard.markdown(shown, chart.name if chart.is_file() else None)
     file.write_text(text, encoding="utf-8")
 
 
-def _html(found: Board, file: Path) -> None:
+def _html(shown: Board, file: Path) -> None:
     from bench.render.page import page
 
-    file.write_text(page(found), encoding="utf-8", errors="replace")
+    file.write_text(page(shown), encoding="utf-8", errors="replace")
 
 
-def _svg(found: Board, file: Path) -> None:
+def _svg(shown: Board, file: Path) -> None:
     from bench.render.chart import svg
 
-    file.write_text(svg(found), encoding="utf-8")
+    file.write_text(svg(shown), encoding="utf-8")
 
 
-def _png(found: Board, file: Path) -> None:
+def _png(shown: Board, file: Path) -> None:
     from bench.render.chart import write_png
 
-    write_png(found, file)
+    write_png(shown, file)
 
 
 _WRITERS: dict[str, Callable[[Board, Path], None]] = {
@@ -116,6 +116,6 @@ _WRITERS: dict[str, Callable[[Board, Path], None]] = {
     ".html": _html,
     ".svg": _svg,
     ".png": _png,
-    ".csv": lambda found, file: export.write_csv(found, file),
-    ".parquet": lambda found, file: export.write_parquet(found, file),
+    ".csv": lambda shown, file: export.write_csv(shown, file),
+    ".parquet": lambda shown, file: export.write_parquet(shown, file),
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import provenance, registry
 from bench.data import prepare, sources
 from bench.errors import DataError, RequestError, UnknownName
+from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
 from bench.run import plan as planning
@@ -101,15 +102,16 @@ def resolve(args: argparse.Namespace, versions: Mapping[str, str] | None = None)
     runs, folders = [], {}
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-        found, folder = preflight.checkpoint(spec, at, device)
+        checkpoint, folder = preflight.checkpoint(spec, at, device)
         for run in planning.plan(
-            [(spec, found)],
+            [(spec, checkpoint)],
             _seeds(args.seeds),
             contract,
             at,
             device,
             versions if versions is not None else provenance.versions(),
             args.backend,
+            harness(),
         ):
             runs.append(run)
             folders[run.id] = folder
@@ -135,15 +137,15 @@ def selection(request: Request, ledger: Ledger) -> Path:
 
 def files(pairs: list[str]) -> dict[str, Path]:
     """Name -> file of every `--data NAME=FILE`. Raises `RequestError`, `DataError`."""
-    found = {}
+    files_by_name = {}
     for pair in pairs:
         name, equals, file = pair.partition("=")
         if not equals or not NAME.fullmatch(name):
             raise RequestError(f"--data {pair}: expected NAME=FILE")
-        found[name] = Path(file).expanduser()
-        if not found[name].is_file():
+        files_by_name[name] = Path(file).expanduser()
+        if not files_by_name[name].is_file():
             raise DataError(f"--data {pair}: {file} is no file")
-    return found
+    return files_by_name
 
 
 def dataset(name: str, given: Mapping[str, Path]) -> DatasetSpec:
@@ -161,7 +163,7 @@ def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
     if device == "cuda":
         notes.append("scale full: a CUDA GPU is present")
         return "full"
-    notes.append("scale mini: no CUDA GPU, so each model is stood for by its twin of 1 to 2.5M parameters")
+    notes.append("scale mini: no CUDA GPU, so each model is represented by its twin of 1 to 2.5M parameters")
     return "mini"
 
 

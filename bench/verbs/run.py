@@ -48,7 +48,7 @@ def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Output:
     file = report.write(board(stored, failures), ledger.out / f"{report.NAME}.md")
     contract = asked.contract.digest
     shown = board(
-        [one for one in stored if one.record.run.contract.digest == contract],
+        [record for record in stored if record.record.run.contract.digest == contract],
         [failure for failure in failures if failure.run.contract.digest == contract],
     )
     lines = [leaderboard.terminal(shown, report.width()), ""]

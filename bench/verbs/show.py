@@ -36,13 +36,13 @@ def find(name: str, ledger: Ledger) -> Path:
     ids = sorted(folder.parent.name for folder in ledger.runs.glob("[!.]*/record.json"))
     if name in ids:
         return ledger.runs / name
-    found = [id for id in ids if _model(id) == name] or [id for id in ids if id.startswith(name)]
-    if not found:
+    matching = [id for id in ids if _model(id) == name] or [id for id in ids if id.startswith(name)]
+    if not matching:
         raise UnknownName("run", name, _near(name, ids))
-    if len(found) > 1:
-        shown = ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "")
-        raise RequestError(f"'{name}' stands for {len(found)} runs; name one: {shown}")
-    return ledger.runs / found[0]
+    if len(matching) > 1:
+        shown = ", ".join(matching[:6]) + (f" and {len(matching) - 6} more" if len(matching) > 6 else "")
+        raise RequestError(f"'{name}' stands for {len(matching)} runs; name one: {shown}")
+    return ledger.runs / matching[0]
 
 
 def _model(id: str) -> str:

@@ -49,11 +49,11 @@ class Environment:
     @property
     def versions(self) -> dict[str, str]:
         """What `provenance.versions` says inside this environment."""
-        found = dict(provenance.versions())
+        installed = dict(provenance.versions())
         for name in provenance.NAMED:
             if canonicalize_name(name) in self.moved:
-                found[name] = self.moved[canonicalize_name(name)]
-        return found
+                installed[name] = self.moved[canonicalize_name(name)]
+        return installed
 
     @property
     def folder(self) -> Path | None:

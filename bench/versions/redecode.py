@@ -64,13 +64,13 @@ def redecode(tasks: Sequence[Task], variables: Mapping[str, str]) -> list[list[s
         text=True,
         check=False,
     )
-    found: list[list[str] | str] = []
+    answers: list[list[str] | str] = []
     for line in done.stdout.splitlines():
         answer = json.loads(line)
-        found.append(answer.get("texts", answer.get("reason")))
+        answers.append(answer.get("texts", answer.get("reason")))
     said = done.stderr.strip().splitlines()
     lost = said[-1][:300] if said else f"exit status {done.returncode}"
-    return found + [f"the process died: {lost}"] * (len(tasks) - len(found))
+    return answers + [f"the process died: {lost}"] * (len(tasks) - len(answers))
 
 
 def main() -> None:
@@ -115,7 +115,7 @@ def texts(task: Task) -> list[str]:
         for question, context in task.prompts
     ]
     written = complete(loaded.model, loaded.tokenizer, prompts, contract.decoding, run.model.objective)
-    return [one.text for one in written]
+    return [completion.text for completion in written]
 
 
 def _tuned(task: Task) -> Any:

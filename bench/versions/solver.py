@@ -1,4 +1,4 @@
-"""The versions that fit together: what `uv` is asked, and how it is told what is installed.
+"""The versions that fit together: what `uv` resolves, given what is installed.
 
 The solver is shown every installed package as a wheel without content, since builds such as torch's
 2.13.0+cpu are in no index and some packages have no wheel there; and it tries installed versions
@@ -43,27 +43,27 @@ TIMEOUT = 900
 def requirement(text: str) -> Requirement:
     """A requirement that may be asked for. Raises `RequestError`."""
     try:
-        found = Requirement(text)
+        parsed = Requirement(text)
     except InvalidRequirement:
         raise RequestError(
             f"--with {text}: expected NAME==VERSION; several versions of one package are for bench matrix"
         ) from None
-    if found.url:
+    if parsed.url:
         raise RequestError(f"--with {text}: only released versions, as in trl==1.14.0")
-    if canonicalize_name(found.name) in FIXED:
-        raise RequestError(f"--with {text}: {found.name} is reused as it is installed and cannot be moved")
-    return found
+    if canonicalize_name(parsed.name) in FIXED:
+        raise RequestError(f"--with {text}: {parsed.name} is reused as it is installed and cannot be moved")
+    return parsed
 
 
 @cache
 def installed() -> dict[str, str]:
     """Folded name -> version of all installed distributions but this program."""
-    found: dict[str, str] = {}
-    for one in metadata.distributions():
-        name = one.metadata["Name"]
+    versions: dict[str, str] = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
         if name and canonicalize_name(name) not in FIXED[:2]:
-            found.setdefault(canonicalize_name(name), one.version)
-    return dict(sorted(found.items()))
+            versions.setdefault(canonicalize_name(name), distribution.version)
+    return dict(sorted(versions.items()))
 
 
 def moved(wanted: Sequence[str]) -> dict[str, str]:
@@ -90,10 +90,10 @@ def moved(wanted: Sequence[str]) -> dict[str, str]:
             raise EnvironmentUnsolvable(f"--with {' --with '.join(wanted)}: {reason(done.stderr)}")
         lines = lock.read_text(encoding="utf-8").splitlines()
     pairs = [line.split(";")[0].strip().split("==") for line in lines if "==" in line]
-    found = {canonicalize_name(name.partition("[")[0]): version for name, version in pairs}
+    versions = {canonicalize_name(name.partition("[")[0]): version for name, version in pairs}
     return {
         name: version
-        for name, version in found.items()
+        for name, version in versions.items()
         if version != here.get(name) and not version.endswith(f"+{INSTALLED}") and name not in FIXED
     }
 
@@ -101,8 +101,8 @@ def moved(wanted: Sequence[str]) -> dict[str, str]:
 def releases(package: str, first: str, last: str) -> list[str]:
     """The releases of a package from `first` to `last`, oldest first, that have a wheel to install.
 
-    Asked of the solver one below the other, so that yanked, foreign and preliminary releases are
-    left out exactly as they would be in an environment. Raises `RequestError`.
+    The solver is asked for the newest, then for the newest below that, so yanked, foreign and preliminary
+    releases are left out exactly as they would be in an environment. Raises `RequestError`.
     """
     name = canonicalize_name(requirement(package).name)
     try:
@@ -111,20 +111,20 @@ def releases(package: str, first: str, last: str) -> list[str]:
         raise RequestError(f"{package}: {error}") from None
     if low >= high:
         raise RequestError(f"{package}: {first} is not older than {last}; name the older release first")
-    found: list[str] = []
+    listed: list[str] = []
     limit = f"<={high}"
     while True:
         done = _solve_alone(f"{name}>={low},{limit}")
         if done.returncode:
             break
         version = done.stdout.split("==")[1].split()[0]
-        found.insert(0, version)
+        listed.insert(0, version)
         limit = f"<{version}"
     for end in (low, high):
-        if end not in map(Version, found):
-            known = f"there are {', '.join(found)}" if found else reason(done.stderr)
+        if end not in map(Version, listed):
+            known = f"there are {', '.join(listed)}" if listed else reason(done.stderr)
             raise RequestError(f"{package}=={end}: no such release to install; {known}")
-    return found
+    return listed
 
 
 def _roots(wanted: Sequence[str]) -> list[str]:
@@ -137,9 +137,13 @@ def _roots(wanted: Sequence[str]) -> list[str]:
         own = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     except metadata.PackageNotFoundError:  # run from a clone
         own = [Requirement(name) for name in (*ALWAYS[1:], *CAUSAL, *ADAPTER, *FOUR_BIT)]
-    needed = [one for one in own if one.marker is None or one.marker.evaluate({"extra": ""})]
-    present = [one for one in needed if canonicalize_name(one.name) in installed()]
-    return [*wanted, *(str(one) for one in present if canonicalize_name(one.name) not in asked)]
+    needed = [
+        requirement_of_package
+        for requirement_of_package in own
+        if requirement_of_package.marker is None or requirement_of_package.marker.evaluate({"extra": ""})
+    ]
+    present = [name for name in needed if canonicalize_name(name.name) in installed()]
+    return [*wanted, *(str(name) for name in present if canonicalize_name(name.name) not in asked)]
 
 
 def _stub(folder: Path, name: str, version: str) -> str:

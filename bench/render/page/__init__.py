@@ -38,7 +38,7 @@ def page(board: Board) -> str:
     """The whole leaderboard page."""
     packs = Packs()
     groups = [view(group, number, packs) for number, group in enumerate(board.groups)]
-    finished = [one.record.provenance.finished for one in board.runs]
+    finished = [stored.record.provenance.finished for stored in board.runs]
     return render(
         "leaderboard.html.j2",
         ["page.js", "texts.js", "leaderboard.js"],

@@ -76,12 +76,12 @@ def of_group(group: Group, packs: Packs) -> dict[str, Any] | None:
     questions = packs.add(
         [
             {
-                "q": cut(one["question"]),
-                "c": cut(one["context"]),
-                "r": [cut(text) for text in one["references"]],
-                "u": one["category"],
+                "q": cut(example["question"]),
+                "c": cut(example["context"]),
+                "r": [cut(text) for text in example["references"]],
+                "u": example["category"],
             }
-            for one in _in_order(first)
+            for example in _in_order(first)
         ]
     )
     if questions is None:
@@ -110,13 +110,13 @@ def of_group(group: Group, packs: Packs) -> dict[str, Any] | None:
     return {"questions": questions, "models": shown, "leftOut": left_out} if shown else None
 
 
-def _in_order(one: Stored) -> list[dict[str, Any]]:
+def _in_order(stored: Stored) -> list[dict[str, Any]]:
     """Completions by id: runs of a group share their examples, not always their order."""
-    return sorted(one.completions, key=lambda example: str(example["id"]))
+    return sorted(stored.completions, key=lambda example: str(example["id"]))
 
 
-def _thousandths(one: Stored, row: str) -> list[int]:
+def _thousandths(stored: Stored, row: str) -> list[int]:
     """ROUGE-L per example in whole thousandths, in the order of `_in_order`."""
-    ids: Sequence[str] = one.scores["ids"]
-    values = one.scores["rows"][row][MAIN]["f"]
+    ids: Sequence[str] = stored.scores["ids"]
+    values = stored.scores["rows"][row][MAIN]["f"]
     return [round(1000 * values[place]) for place in sorted(range(len(ids)), key=lambda n: str(ids[n]))]

@@ -43,7 +43,9 @@ def view(comparison: Comparison, histories: Sequence[History]) -> dict[str, Any]
         "threshold": f"{comparison.threshold:g}",
         "counts": [(MARKS[word], counts[word], word.value, _kind(word)) for word in Finding if counts[word]],
         "pooled": [
-            {"text": pooled(one), "drift": one.drift} for one in comparison.pooled if one.shift.models > 1
+            {"text": pooled(shift_of_all), "drift": shift_of_all.drift}
+            for shift_of_all in comparison.pooled
+            if shift_of_all.shift.models > 1
         ],
         "several_metrics": len(comparison.metrics) > 1,
         "rows": [_row(row) for row in judged],
@@ -54,10 +56,15 @@ def view(comparison: Comparison, histories: Sequence[History]) -> dict[str, Any]
             if (plot := forest([row for row in judged if row.metric == metric], comparison.threshold))
         ],
         "histories": [
-            {"model": one.model, "metric": one.metric, "words": line.words, "plot": timeline(one.model, line)}
+            {
+                "model": history.model,
+                "metric": history.metric,
+                "words": line.words,
+                "plot": timeline(history.model, line),
+            }
             | {"steps": _steps(line), "note": line.note}
-            for one in histories[:TOLD]
-            for line in one.lines[:1]
+            for history in histories[:TOLD]
+            for line in history.lines[:1]
             if len(line.points) > 1
         ],
         "environment": comparison.environment,
@@ -66,16 +73,16 @@ def view(comparison: Comparison, histories: Sequence[History]) -> dict[str, Any]
         "data": {
             f"m{place}": [
                 {
-                    "q": cut(one.question or one.id),
-                    "u": one.category,
-                    "r": cut(one.reference),
-                    "a": cut(one.text_a),
-                    "b": cut(one.text_b),
-                    "from": round(1000 * one.a),
-                    "to": round(1000 * one.b),
-                    "told": bool(one.question or one.text_a or one.text_b),
+                    "q": cut(example.question or example.id),
+                    "u": example.category,
+                    "r": cut(example.reference),
+                    "a": cut(example.text_a),
+                    "b": cut(example.text_b),
+                    "from": round(1000 * example.a),
+                    "to": round(1000 * example.b),
+                    "told": bool(example.question or example.text_a or example.text_b),
                 }
-                for one in row.moved
+                for example in row.moved
             ]
             for place, row in enumerate(told)
         },
@@ -85,7 +92,7 @@ def view(comparison: Comparison, histories: Sequence[History]) -> dict[str, Any]
 def forest(rows: Sequence[ComparedRow], threshold: float) -> Markup | None:
     """Every difference with its interval, the largest drop first; the band is too small to count."""
     drawn = [(row, row.difference) for row in rows if row.difference is not None]
-    drawn = sorted(drawn, key=lambda one: one[1].mean)[:MOST]
+    drawn = sorted(drawn, key=lambda value: value[1].mean)[:MOST]
     if not drawn:
         return None
     wide, left, right, step = 580.0, 138.0, 440.0, 26.0
@@ -120,7 +127,7 @@ def timeline(model: str, line: TimeSeries) -> Markup:
     wide, high, left = 500.0, 250.0, 52.0
     points = line.points
     x = draw.Axis(0, max(len(points) - 1, 1), left + 16, wide - 16)
-    y = draw.spanning([end for one in points for end in _ends(one.value)], high - 44, 22)
+    y = draw.spanning([end for point in points for end in _ends(point.value)], high - 44, 22)
     parts = [
         draw.line(left, y(tick), wide, y(tick), "grid")
         + draw.text(left - 6, y(tick) + 4, f"{tick:.2f}", "small muted", "end")
@@ -130,14 +137,14 @@ def timeline(model: str, line: TimeSeries) -> Markup:
         at = x(step.at - 0.5)
         parts.append(draw.line(at, 14, at, high - 44, "steps"))
         parts.append(draw.text(at, 10, words.change(step.shift.mean), "small", "middle"))
-    parts.append(draw.path([(x(n), y(one.value.mean)) for n, one in enumerate(points)], "curve s0"))
-    for place, one in enumerate(points):
-        low, top = _ends(one.value)
-        changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in one.changed.items())
-        tip = f"{one.when[:10]}: {words.score(one.value.mean)} ({words.interval(one.value)}) {changed}"
+    parts.append(draw.path([(x(n), y(point.value.mean)) for n, point in enumerate(points)], "curve s0"))
+    for place, point in enumerate(points):
+        low, top = _ends(point.value)
+        changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in point.changed.items())
+        tip = f"{point.when[:10]}: {words.score(point.value.mean)} ({words.interval(point.value)}) {changed}"
         whisker = draw.line(x(place), y(low), x(place), y(top), "whisker s0")
         parts.append(f"<g><title>{escape(tip)}</title>{whisker}")
-        parts.append(draw.marker(0, x(place), y(one.value.mean), 4) + "</g>")
+        parts.append(draw.marker(0, x(place), y(point.value.mean), 4) + "</g>")
     for place in sorted({0, len(points) - 1}):
         anchor = "start" if place == 0 else "end"
         edge = left if place == 0 else wide
@@ -164,7 +171,7 @@ def _row(row: ComparedRow) -> dict[str, Any]:
         "finds": finds,
         "examples": row.examples or "",
         "seeds": len(row.seeds) or "",
-        "costs": [_cost(one) for one in row.costs],
+        "costs": [_cost(cost) for cost in row.costs],
         "cost_reason": row.cost_reason,
         "order": [
             row.model,
@@ -194,12 +201,14 @@ def _cost(cost: CostChange) -> str:
 
 def _steps(line: TimeSeries) -> list[str]:
     """Each change point in words."""
-    found = []
+    sentences = []
     for step in line.steps:
         changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in step.changed.items())
         shift = f"{words.change(step.shift.mean)} ({words.change_interval(step.shift)})"
-        found.append(f"{line.points[step.at].when[:10]}: {shift}; changed: {changed or 'nothing recorded'}")
-    return found
+        sentences.append(
+            f"{line.points[step.at].when[:10]}: {shift}; changed: {changed or 'nothing recorded'}"
+        )
+    return sentences
 
 
 def _mark(kind: str, x: float, y: float) -> str:

@@ -40,9 +40,11 @@ class Axis:
 
     def ticks(self, count: int = 5) -> list[float]:
         """Round values on the axis, about `count` of them."""
-        found = log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high, count)
+        candidates = log_ticks(self.low, self.high) if self.log else linear_ticks(self.low, self.high, count)
         return [
-            value for value in found if self.low <= value * (1 + 1e-9) and value <= self.high * (1 + 1e-9)
+            value
+            for value in candidates
+            if self.low <= value * (1 + 1e-9) and value <= self.high * (1 + 1e-9)
         ]
 
 
@@ -62,8 +64,8 @@ def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 of each power of ten; the powers alone where these are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1,) if len(powers) > 4 else (1, 2, 5)
-    found = [factor * 10.0**power for power in powers for factor in factors]
-    inside = [value for value in found if low <= value <= high]
+    ticks = [factor * 10.0**power for power in powers for factor in factors]
+    inside = [value for value in ticks if low <= value <= high]
     return inside if len(inside) > 1 else linear_ticks(low, high, 4)
 
 
@@ -71,8 +73,8 @@ def spanning(
     values: Iterable[float], start: float, end: float, log: bool = False, zero: bool = False
 ) -> Axis:
     """An axis that holds all values with a little room at the ends."""
-    found = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0]
-    low, high = min(found), max(found)
+    finite = [value for value in values if math.isfinite(value) and (value > 0 or not log)] or [1.0]
+    low, high = min(finite), max(finite)
     if zero:
         low = min(low, 0.0)
     if log:

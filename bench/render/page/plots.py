@@ -51,11 +51,11 @@ def series(group: Group) -> dict[str, int]:
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Places of the points (cost, score) that no other point beats on both; cheapest first."""
     order = sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1]))
-    found: list[int] = []
+    best: list[int] = []
     for place in order:
-        if not found or points[place][1] > points[found[-1]][1]:
-            found.append(place)
-    return found
+        if not best or points[place][1] > points[best[-1]][1]:
+            best.append(place)
+    return best
 
 
 def cost(group: Group, by: CostAxis, numbers: Series) -> Markup:
@@ -63,20 +63,20 @@ def cost(group: Group, by: CostAxis, numbers: Series) -> Markup:
     rows = group.rows[:MOST]
     points = [(by.value(row.cost), row.tuned[MAIN].mean) for row in rows]
     wide, high = 430.0, 320.0
-    values = [one for one, _ in points]
+    values = [point for point, _ in points]
     x = draw.spanning(values, 52, wide - 14, log=0 < 4 * min(values) < max(values))
     ends = [end for row in rows for end in _ends(row.tuned[MAIN])]
     y = draw.spanning(ends, high - 44, 14)
     parts = [_left_axis(y, 52, wide - 14), *_bottom_axis(x, high - 44, by.show, by.name)]
     labels = draw.Labels(wide - 4)
-    for one in group.references:
-        value = one.scores[MAIN].mean
-        if one.name == "copy" and y.low < value < y.high:
+    for reference in group.references:
+        value = reference.scores[MAIN].mean
+        if reference.name == "copy" and y.low < value < y.high:
             at = y(value)
             parts += [draw.line(52, at, wide - 14, at, "reference")]
             parts += [draw.text(56, at - 4, "copying the question", "small muted")]
             labels.taken.append((56, at - 14, 170, at))
-        elif one.name == "copy":
+        elif reference.name == "copy":
             way = "above" if value > y.high else "below"
             text = f"copying the question, {words.score(value)}, lies {way}"
             parts.append(draw.text(56, 12 if value > y.high else high - 50, text, "small muted"))
@@ -110,19 +110,21 @@ def curves(group: Group, numbers: Series, field: str = "loss", name: str = "Trai
     """A logged value over examples seen: seeds thin, their mean thick; none where nothing was logged."""
     wide, high, right = 500.0, 370.0, 362.0
     lines = {
-        row.model: [_logged(one.curve, field) for one in row.stored[:SEEDS] if _logged(one.curve, field)]
+        row.model: [
+            _logged(stored.curve, field) for stored in row.stored[:SEEDS] if _logged(stored.curve, field)
+        ]
         for row in group.rows[:MOST]
     }
-    lines = {model: found for model, found in lines.items() if found}
+    lines = {model: seeds for model, seeds in lines.items() if seeds}
     if not lines:
         return None
-    every = [point for found in lines.values() for one in found for point in one]
+    every = [point for seeds in lines.values() for line in seeds for point in line]
     x = draw.Axis(0.0, max(seen for seen, _ in every), 52, right)
     y = draw.spanning((value for _, value in every), high - 44, 14)
     parts = [_left_axis(y, 52, right, plain=True)]
     parts += _bottom_axis(x, high - 44, lambda seen: f"{seen:.0f}", "Training examples seen")
     parts.append(draw.text(52, 10, name, "small muted"))
-    means = {model: _smooth(_mean(found)) for model, found in lines.items()}
+    means = {model: _smooth(_mean(seeds)) for model, seeds in lines.items()}
     wanted = [y(mean[-1][1]) for mean in means.values()]
     tops = draw.spread(wanted, 16, 14, high - 40)
     for (model, mean), at, top in zip(means.items(), wanted, tops, strict=True):
@@ -130,8 +132,8 @@ def curves(group: Group, numbers: Series, field: str = "loss", name: str = "Trai
         parts.append(f'<g class="point" data-model="{escape(model)}"><title>{escape(model)}</title>')
         if len(lines[model]) > 1:
             parts += [
-                draw.path([(x(seen), y(value)) for seen, value in one], f"curve thin {colour}")
-                for one in lines[model]
+                draw.path([(x(seen), y(value)) for seen, value in line], f"curve thin {colour}")
+                for line in lines[model]
             ]
         drawn = [(x(seen), y(value)) for seen, value in mean]
         parts.append(draw.path(drawn, f"curve {colour}"))
@@ -149,13 +151,13 @@ def seeds(group: Group, numbers: Series) -> Markup | None:
         return None
     wide, left, step = 500.0, 128.0, 34.0
     high = 60 + step * len(rows)
-    found = {row.model: [one.record.scores["tuned"][MAIN].mean for one in row.stored] for row in rows}
-    x = draw.spanning([value for values in found.values() for value in values], left, wide - 20)
+    means = {row.model: [stored.record.scores["tuned"][MAIN].mean for stored in row.stored] for row in rows}
+    x = draw.spanning([value for values in means.values() for value in values], left, wide - 20)
     parts = [draw.text(left, 10, "ROUGE-L of each seed", "small muted")]
     parts += [draw.line(x(tick), 18, x(tick), high - 42, "grid") for tick in x.ticks()]
     for place, row in enumerate(rows):
         y = 32 + step * place
-        values = found[row.model]
+        values = means[row.model]
         tip = ", ".join(
             f"seed {seed}: {words.score(value)}" for seed, value in zip(row.seeds, values, strict=True)
         )
@@ -195,13 +197,13 @@ def lengths(row: BoardRow, number: int, limit: float) -> Markup:
 
 def longest(group: Group) -> float:
     """The number of words that the length plots reach to: nearly the longest reference or answer."""
-    found = sorted(
+    lengths = sorted(
         max(pair)
         for row in group.rows[:MOST]
         for kind in ("base", "tuned")
         for pair in _word_counts(row, kind)
     )
-    return float(max(10, found[int(0.98 * (len(found) - 1))])) if found else 10.0
+    return float(max(10, lengths[int(0.98 * (len(lengths) - 1))])) if lengths else 10.0
 
 
 def badge(number: int) -> Markup:
@@ -230,9 +232,9 @@ def bar(row: BoardRow, axis: draw.Axis, copied: float | None) -> Markup:
 def bar_axis(group: Group) -> draw.Axis:
     """One axis for the bars of all rows."""
     ends = [end for row in group.rows for end in (*_ends(row.tuned[MAIN]), row.base[MAIN].mean)]
-    ends += [one.scores[MAIN].mean for one in group.references]
-    found = draw.spanning(ends, 6, 144)
-    return draw.Axis(max(0.0, found.low), found.high, 6, 144)
+    ends += [reference.scores[MAIN].mean for reference in group.references]
+    spanned = draw.spanning(ends, 6, 144)
+    return draw.Axis(max(0.0, spanned.low), spanned.high, 6, 144)
 
 
 def _ends(value: Interval) -> tuple[float, float]:
@@ -266,12 +268,12 @@ def _logged(curve: Sequence[Mapping[str, Any]], field: str) -> list[tuple[float,
 
 def _mean(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
     """The mean over seeds, where all of them logged."""
-    found: dict[float, list[float]] = defaultdict(list)
-    for one in lines:
-        for seen, value in one:
-            found[seen].append(value)
-    most = max(map(len, found.values()))
-    return sorted((seen, fmean(values)) for seen, values in found.items() if len(values) == most)
+    by_step: dict[float, list[float]] = defaultdict(list)
+    for line in lines:
+        for seen, value in line:
+            by_step[seen].append(value)
+    most = max(map(len, by_step.values()))
+    return sorted((seen, fmean(values)) for seen, values in by_step.items() if len(values) == most)
 
 
 def _smooth(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -287,6 +289,6 @@ def _smooth(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _word_counts(row: BoardRow, kind: str) -> list[tuple[int, int]]:
     return [
-        (len(str(one["references"][0]).split()), len(str(one[kind]).split()))
-        for one in row.stored[0].completions
+        (len(str(completion["references"][0]).split()), len(str(completion[kind]).split()))
+        for completion in row.stored[0].completions
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.pooling import KINDS
-from bench.render import facts, words
+from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
 from bench.render.text.leaderboard import LABELS
 from bench.stats import Interval
@@ -26,7 +26,9 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
     """All that the template needs of one group."""
     notes = facts.notes(group)
     marks = {(note.badge, note.reason): f"g{number}-note{place}" for place, note in enumerate(notes)}
-    copied = next((one.scores[MAIN].mean for one in group.references if one.name == "copy"), None)
+    copied = next(
+        (reference.scores[MAIN].mean for reference in group.references if reference.name == "copy"), None
+    )
     axis = plots.bar_axis(group) if group.rows else draw.Axis(0, 1, 6, 144)
     numbers = plots.series(group)
     shown: dict[str, Any] = {
@@ -37,9 +39,12 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
         "contract_words": group.contract.in_words(),
         "rows": [_row(row, numbers, marks, axis, copied) for row in group.rows],
         "references": [
-            {"words": one.words, "scores": {kind: words.score(one.scores[kind].mean) for kind in KINDS}}
-            | {"interval": words.interval(one.scores[MAIN])}
-            for one in group.references
+            {
+                "words": reference.words,
+                "scores": {kind: words.score(reference.scores[kind].mean) for kind in KINDS},
+            }
+            | {"interval": words.interval(reference.scores[MAIN])}
+            for reference in group.references
         ],
         "labels": LABELS,
         "main": MAIN,
@@ -94,7 +99,10 @@ def _row(
         "order": _sort_keys(row),
         "backend": row.first.backend.name,
         "backend_reason": row.first.backend.reason,
-        "badges": [{"name": badge.name, "note": marks[badge.name, badge.reason]} for badge in row.badges],
+        "badges": [
+            {"name": badge.name, "note": marks[badge.name, badge.reason]}
+            for badge in map(doubts.badge, row.doubts)
+        ],
     }
 
 
@@ -127,9 +135,9 @@ def _details(group: Group, numbers: Mapping[str, int]) -> dict[str, Any]:
     return {
         "costs": [plots.cost(group, by, numbers) for by in plots.COSTS],
         "curves": [
-            found
+            plot
             for field, name in (("loss", "Training loss"), ("eval_loss", "Validation loss"))
-            if (found := plots.curves(group, numbers, field, name))
+            if (plot := plots.curves(group, numbers, field, name))
         ],
         "seeds": plots.seeds(group, numbers),
         "topics": topics(group),
@@ -169,11 +177,11 @@ def topics(group: Group) -> dict[str, Any] | None:
         return None
     names = sorted(sorted(counts), key=lambda name: -counts[name])[:TOPICS]
     values = {row.model: _by_topic(row) for row in group.rows[: plots.MOST]}
-    every = [value for found in values.values() for value in found.values()]
+    every = [value for topics in values.values() for value in topics.values()]
     low, high = min(every), max(every)
     lines = []
     for name in names:
-        cells = [found.get(name) for found in values.values()]
+        cells = [topics.get(name) for topics in values.values()]
         best = max((value for value in cells if value is not None), default=None)
         lines.append(
             {
@@ -193,12 +201,12 @@ def topics(group: Group) -> dict[str, Any] | None:
 
 
 def _by_topic(row: BoardRow) -> dict[str, float]:
-    found: dict[str, list[float]] = defaultdict(list)
-    for one in row.stored[: plots.SEEDS]:
-        scores = one.scores["rows"]["tuned"][MAIN]["f"]
-        for name, value in zip(one.scores["categories"], scores, strict=True):
-            found[str(name)].append(value)
-    return {name: fmean(values) for name, values in found.items()}
+    by_topic: dict[str, list[float]] = defaultdict(list)
+    for stored in row.stored[: plots.SEEDS]:
+        scores = stored.scores["rows"]["tuned"][MAIN]["f"]
+        for name, value in zip(stored.scores["categories"], scores, strict=True):
+            by_topic[str(name)].append(value)
+    return {name: fmean(values) for name, values in by_topic.items()}
 
 
 def _method(group: Group) -> dict[str, Any]:
@@ -231,14 +239,14 @@ def _method(group: Group) -> dict[str, Any]:
     ]
     packages: dict[str, dict[str, None]] = defaultdict(dict)
     for row in group.rows:
-        for one in row.stored:
-            for name, version in one.record.provenance.versions.items():
+        for stored in row.stored:
+            for name, version in stored.record.provenance.versions.items():
                 packages[name][version] = None
     return {
         "contract": pairs,
         "versions": facts.versions(group),
         "places": facts.places(group),
-        "packages": [(name, ", ".join(found)) for name, found in sorted(packages.items())],
+        "packages": [(name, ", ".join(versions)) for name, versions in sorted(packages.items())],
         "prepared": first.data.prepared,
         "selected": first.data.selected,
         "command": facts.command(group),

@@ -39,8 +39,8 @@ def terminal(comparison: Comparison) -> str:
         rows = _judged(comparison, metric)
         lines = wrap(_title(comparison, metric, rows))
         lines.append("=" * max(map(len, lines)))
-        for one in _pooled(comparison, metric):
-            lines += wrap(pooled(one), "  ")
+        for shift_of_all in _pooled(comparison, metric):
+            lines += wrap(pooled(shift_of_all), "  ")
         shown, hidden = _shown(rows)
         if shown:
             lines += ["", *columns([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)]
@@ -60,9 +60,9 @@ def markdown(comparison: Comparison, heading: str = "# Comparison") -> str:
     for metric in comparison.metrics:
         rows = _judged(comparison, metric)
         parts.append(md(_title(comparison, metric, rows)))
-        for one in _pooled(comparison, metric):
-            strong = "**" if one.drift else ""
-            parts.append(f"{strong}{md(pooled(one))}{strong}")
+        for shift_of_all in _pooled(comparison, metric):
+            strong = "**" if shift_of_all.drift else ""
+            parts.append(f"{strong}{md(pooled(shift_of_all))}{strong}")
         shown, hidden = _shown(rows)
         if shown:
             parts.append("\n".join(pipes([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)))
@@ -75,17 +75,17 @@ def markdown(comparison: Comparison, heading: str = "# Comparison") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def pooled(one: Pooled) -> str:
+def pooled(shift_of_all: Pooled) -> str:
     """All models together, in one sentence."""
-    sign, shift = one.shift.sign, one.shift.interval
+    sign, shift = shift_of_all.shift.sign, shift_of_all.shift.interval
     down = sign.down > sign.up if sign.down != sign.up else shift.mean < 0
     count = sign.down if down else sign.up
-    models = f"{count} of {one.shift.models} models {'dropped' if down else 'rose'}"
+    models = f"{count} of {shift_of_all.shift.models} models {'dropped' if down else 'rose'}"
     way = "DOWN" if shift.mean < 0 else "UP"
-    verdict = f"DRIFT {way}" if one.drift else "no clear drift"
+    verdict = f"DRIFT {way}" if shift_of_all.drift else "no clear drift"
     return (
         f"All together: {verdict}. {models}; pooled shift {words.change(shift.mean)} [{_ends(shift)}], "
-        f"p {p_value(one.shift.p)} (sign count: p {p_value(one.shift.sign_p)})."
+        f"p {p_value(shift_of_all.shift.p)} (sign count: p {p_value(shift_of_all.shift.sign_p)})."
     )
 
 
@@ -111,7 +111,11 @@ def _judged(comparison: Comparison, metric: str) -> list[ComparedRow]:
 
 
 def _pooled(comparison: Comparison, metric: str) -> list[Pooled]:
-    return [one for one in comparison.pooled if one.metric == metric and one.shift.models > 1]
+    return [
+        shift_of_all
+        for shift_of_all in comparison.pooled
+        if shift_of_all.metric == metric and shift_of_all.shift.models > 1
+    ]
 
 
 def _shown(rows: Sequence[ComparedRow]) -> tuple[list[ComparedRow], list[str]]:
@@ -138,7 +142,7 @@ def _range(values: Sequence[int], what: str) -> str:
 
 
 def _cells(row: ComparedRow, rows: Sequence[ComparedRow]) -> list[str]:
-    several = len({one.scale for one in rows}) > 1
+    several = len({row.scale for row in rows}) > 1
     name = clip(f"{row.model} {row.scale}" if several else row.model, LONGEST_NAME)
     ends = ["" if end is None else words.score(end) for end in (row.a, row.b)]
     verdict = f"{MARKS[row.finding]} {row.finding.value}"

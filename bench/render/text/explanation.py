@@ -17,10 +17,15 @@ MOSTLY = 0.5
 def terminal(explanations: Sequence[Explanation]) -> str:
     """Every model's split in at most 100 columns."""
     parts = []
-    for one in explanations:
-        lines = [_title(one), "=" * len(_title(one)), *columns([HEAD, *_rows(one)], NUMBERS), ""]
-        lines += wrap(verdict(one))
-        lines += [line for text in _remarks(one) for line in wrap(text, "    ", "  - ")]
+    for explanation in explanations:
+        lines = [
+            _title(explanation),
+            "=" * len(_title(explanation)),
+            *columns([HEAD, *_rows(explanation)], NUMBERS),
+            "",
+        ]
+        lines += wrap(verdict(explanation))
+        lines += [line for text in _remarks(explanation) for line in wrap(text, "    ", "  - ")]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -28,17 +33,21 @@ def terminal(explanations: Sequence[Explanation]) -> str:
 def markdown(explanations: Sequence[Explanation]) -> str:
     """The same for a file."""
     parts = ["# Which stage moved"]
-    for one in explanations:
-        parts += [f"## {md(_title(one))}", "\n".join(pipes([HEAD, *_rows(one)], NUMBERS)), md(verdict(one))]
-        parts.append("\n".join(f"- {md(text)}" for text in _remarks(one)))
+    for explanation in explanations:
+        parts += [
+            f"## {md(_title(explanation))}",
+            "\n".join(pipes([HEAD, *_rows(explanation)], NUMBERS)),
+            md(verdict(explanation)),
+        ]
+        parts.append("\n".join(f"- {md(text)}" for text in _remarks(explanation)))
     return "\n\n".join(parts) + "\n"
 
 
-def verdict(one: Explanation) -> str:
+def verdict(explanation: Explanation) -> str:
     """The answer in a sentence."""
-    if one.p > 0.05:
+    if explanation.p > 0.05:
         return "No clear difference to explain: the interval of the total holds zero."
-    largest = max(one.parts, key=lambda part: part.share or 0.0)
+    largest = max(explanation.parts, key=lambda part: part.share or 0.0)
     name = _name(largest)
     if largest.share is None or largest.share < MOSTLY or largest.p > 0.05:
         return "No single part accounts for most of the difference."
@@ -46,16 +55,16 @@ def verdict(one: Explanation) -> str:
     return f"Put down to {name}{together}: {_percent(largest.share)} of the difference."
 
 
-def _title(one: Explanation) -> str:
-    seeds = f"seed{'s' * (len(one.seeds) > 1)} {', '.join(map(str, one.seeds))}"
-    values = f"{one.metric} {words.score(one.a)} {ARROW} {words.score(one.b)}"
-    return f"{one.model}{DOT}{values}{DOT}{one.examples} examples{DOT}{seeds}"
+def _title(explanation: Explanation) -> str:
+    seeds = f"seed{'s' * (len(explanation.seeds) > 1)} {', '.join(map(str, explanation.seeds))}"
+    values = f"{explanation.metric} {words.score(explanation.a)} {ARROW} {words.score(explanation.b)}"
+    return f"{explanation.model}{DOT}{values}{DOT}{explanation.examples} examples{DOT}{seeds}"
 
 
-def _rows(one: Explanation) -> list[list[str]]:
-    rows = [_cells(part) for part in one.parts]
-    ends = words.change_interval(one.total)
-    return [*rows, ["total", words.change(one.total.mean), ends, p_value(one.p), "", ""]]
+def _rows(explanation: Explanation) -> list[list[str]]:
+    rows = [_cells(part) for part in explanation.parts]
+    ends = words.change_interval(explanation.total)
+    return [*rows, ["total", words.change(explanation.total.mean), ends, p_value(explanation.p), "", ""]]
 
 
 def _cells(part: Part) -> list[str]:
@@ -74,8 +83,6 @@ def _name(part: Part) -> str:
     return " + ".join(part.stages)
 
 
-def _remarks(one: Explanation) -> Iterator[str]:
-    if one.method != "telescoped":
-        yield f"parts are {one.method} in which the stages can be replaced"
-    yield from one.notes
-    yield from one.evidence
+def _remarks(explanation: Explanation) -> Iterator[str]:
+    yield from explanation.notes
+    yield from explanation.evidence

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from bench.judge.board import MAIN, Board, BoardRow, Group, board
 from bench.judge.pooling import KINDS
 from bench.render import facts, words
+from bench.render.doubts import badge
 from bench.render.tables import clip, columns, md
 from bench.stats import Interval
 from bench.store.ledger import Stored
@@ -24,14 +25,14 @@ LONGEST_BACKEND = 22
 DASH = "\N{EM DASH}"
 
 
-def markdown(found: Board, chart: str | None = None) -> str:
+def markdown(shown: Board, chart: str | None = None) -> str:
     """The whole board as one document; `chart` is the image beside it, if there is one."""
     parts = ["# Leaderboard", ""]
-    if not found.groups:
+    if not shown.groups:
         parts += [NOTHING, ""]
     if chart:
         parts += [f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})", ""]
-    for group in found.groups:
+    for group in shown.groups:
         parts += [*markdown_group(group), ""]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -69,19 +70,22 @@ def in_readme(text: str, stored: Sequence[Stored]) -> str:
 
 def readme_block(stored: Sequence[Stored], chart: str = "reports/twins/leaderboard.svg") -> str:
     """What a README shows of these records between its `board:start` and `board:end` markers."""
-    found = board(stored)
-    if not found.groups:
+    shown = board(stored)
+    if not shown.groups:
         return NOTHING
-    group = found.groups[0]
+    group = shown.groups[0]
     head = ["Rank", "Model", LABELS[MAIN], "95% interval", "Over base", "95% interval", "Method", "Trainable"]
     lines = [_pipe(head), _pipe(["---:", "---", "---:", "---", "---:", "---", "---", "---:"])]
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
         lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *_cost_cells(row)[:2]]))
-    for one in group.references:
-        cells = [f"*{words.score(one.scores[MAIN].mean)}*", f"*{words.interval(one.scores[MAIN])}*"]
-        lines.append(_pipe([DASH, f"*{one.words}*", *cells, "", "", "", ""]))
+    for reference in group.references:
+        cells = [
+            f"*{words.score(reference.scores[MAIN].mean)}*",
+            f"*{words.interval(reference.scores[MAIN])}*",
+        ]
+        lines.append(_pipe([DASH, f"*{reference.words}*", *cells, "", "", "", ""]))
     image = f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})"
     return "\n".join([image, "", *lines, "", md(facts.headline(group)), "", md(group.contract.in_words())])
 
@@ -98,13 +102,13 @@ def _markdown_table(group: Group) -> list[str]:
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
         quality += [words.score(row.tuned[kind].mean) for kind in others]
         cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
-        notes = md(", ".join(badge.name for badge in row.badges))
+        notes = md(", ".join(badge(doubt).name for doubt in row.doubts))
         lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *cost, notes]))
-    for one in group.references:
-        cells = [words.score(one.scores[MAIN].mean), words.interval(one.scores[MAIN]), "", ""]
-        cells += [words.score(one.scores[kind].mean) for kind in others]
+    for reference in group.references:
+        cells = [words.score(reference.scores[MAIN].mean), words.interval(reference.scores[MAIN]), "", ""]
+        cells += [words.score(reference.scores[kind].mean) for kind in others]
         cells = [f"*{cell}*" if cell else "" for cell in cells]
-        lines.append(_pipe([DASH, f"*{one.words}*", *cells, "*no training*", *[""] * 6]))
+        lines.append(_pipe([DASH, f"*{reference.words}*", *cells, "*no training*", *[""] * 6]))
     return lines
 
 
@@ -119,11 +123,11 @@ def _cost_cells(row: BoardRow) -> list[str]:
     ]
 
 
-def terminal(found: Board, width: int = 100) -> str:
+def terminal(shown: Board, width: int = 100) -> str:
     """The whole board as text of at most `width` columns (80 at least)."""
-    if not found.groups:
+    if not shown.groups:
         return NOTHING
-    return "\n\n".join("\n".join(_terminal_group(group, max(width, 80))) for group in found.groups)
+    return "\n\n".join("\n".join(_terminal_group(group, max(width, 80))) for group in shown.groups)
 
 
 def _terminal_group(group: Group, width: int) -> list[str]:
@@ -164,12 +168,12 @@ def _quality_table(group: Group, width: int) -> str:
     rows += [
         [
             DASH,
-            {"copy": "question copied", "nearest": "nearest answer"}[one.name],
-            _estimate(one.scores[MAIN], words.score),
+            {"copy": "question copied", "nearest": "nearest answer"}[reference.name],
+            _estimate(reference.scores[MAIN], words.score),
             "no training",
-            *(words.score(one.scores[kind].mean) for kind in others),
+            *(words.score(reference.scores[kind].mean) for kind in others),
         ]
-        for one in group.references
+        for reference in group.references
     ]
     return "\n".join(columns([head, *rows], right=[0]))
 
@@ -184,7 +188,7 @@ def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
             clip(row.model, LONGEST_NAME[width >= WIDE]),
             *_cost_cells(row),
             clip(row.first.backend.name, LONGEST_BACKEND),
-            " ".join(marks[badge.name, badge.reason] for badge in row.badges),
+            " ".join(marks[shown.name, shown.reason] for shown in map(badge, row.doubts)),
         ]
         for row in group.rows
     ]

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from bench.judge.badges import Badge, badges
 from bench.judge.board import MAIN, REFERENCES
+from bench.judge.doubts import row_doubts
 from bench.judge.pooling import KINDS
 from bench.render import words
+from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
@@ -48,22 +49,22 @@ def answers(stored: Stored) -> list[Answer]:
     )
     return [
         Answer(
-            one["id"],
+            completion["id"],
             "",
-            one["question"],
-            one["references"][0],
-            one["base"],
-            one["tuned"],
-            base[one["id"]],
-            tuned[one["id"]],
+            completion["question"],
+            completion["references"][0],
+            completion["base"],
+            completion["tuned"],
+            base[completion["id"]],
+            tuned[completion["id"]],
         )
-        for one in stored.completions
+        for completion in stored.completions
     ]
 
 
 def telling(stored: Stored) -> list[Answer]:
     """The largest gain, the median and the largest loss."""
-    ordered = sorted(answers(stored), key=lambda one: -one.gain)
+    ordered = sorted(answers(stored), key=lambda value: -value.gain)
     places = {"largest gain": 0, "median": len(ordered) // 2, "largest loss": len(ordered) - 1}
     return [Answer(**{**asdict(ordered[place]), "why": why}) for why, place in places.items() if ordered]
 
@@ -78,7 +79,7 @@ def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
             parts.append(
                 f"{name} loss over {record.spent.examples} examples: {losses[0]:.3f} {curve} {losses[-1]:.3f}"
             )
-    parts += [_answer(one, width) for one in chosen]
+    parts += [_answer(run, width) for run in chosen]
     return "\n\n".join(parts)
 
 
@@ -88,7 +89,7 @@ def as_data(stored: Stored, chosen: Sequence[Answer]) -> dict[str, Any]:
         "folder": str(stored.folder),
         "record": stored.record.model_dump(mode="json"),
         "curve": stored.curve,
-        "answers": [asdict(one) for one in chosen],
+        "answers": [asdict(run) for run in chosen],
     }
 
 
@@ -112,7 +113,7 @@ def _facts(stored: Stored, width: int) -> str:
     record = stored.record
     run, spent, where, budget = record.run, record.spent, record.provenance, record.run.contract.budget
     order = {stage: place for place, stage in enumerate(get_args(Stage))}
-    took = sorted(spent.seconds.items(), key=lambda one: order.get(one[0], len(order)))
+    took = sorted(spent.seconds.items(), key=lambda value: order.get(value[0], len(order)))
     stages = ", ".join(f"{stage} {words.duration(seconds)}" for stage, seconds in took)
     memory = f"{words.size(spent.peak_memory)} host"
     if spent.peak_gpu_memory is not None:
@@ -134,13 +135,13 @@ def _facts(stored: Stored, width: int) -> str:
                   f"commit {(where.commit or 'none')[:7]}{' with uncommitted changes' * where.dirty}"),
         ("Finished", f"{where.finished} by {where.command}"),
         ("Folder", str(stored.folder)),
-        *(("Note", _note(badge)) for badge in badges([record])),
+        *(("Note", _note(badge(doubt))) for doubt in row_doubts([record])),
     ]  # fmt: skip
     return "\n".join(_field(name, value, width) for name, value in pairs)
 
 
-def _note(badge: Badge) -> str:
-    return f"{badge.name}: {badge.amount} {badge.reason}" if badge.amount else f"{badge.name}: {badge.reason}"
+def _note(note: Badge) -> str:
+    return f"{note.name}: {note.amount} {note.reason}" if note.amount else f"{note.name}: {note.reason}"
 
 
 def _recipe(stored: Stored) -> str:
@@ -162,21 +163,28 @@ def _scores(stored: Stored) -> list[str]:
     return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
 
 
-def _further(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+def _further(further: Mapping[str, Mapping[str, float]]) -> list[str]:
     """The metrics of `--metrics`, by their own names and in their own units."""
-    if not found:
+    if not further:
         return []
-    names = list(found["tuned"])
+    names = list(further["tuned"])
     table = [["", *names]]
     for row, said in (("tuned", "tuned"), ("base", "untuned")):
-        table.append([said, *(f"{found[row][name]:.4g}" for name in names)])
+        table.append([said, *(f"{further[row][name]:.4g}" for name in names)])
     return ["", *columns(table, right=range(1, len(names) + 1))]
 
 
-def _answer(one: Answer, width: int) -> str:
-    change = f"{words.score(one.base_score)} to {words.score(one.tuned_score)} ({words.change(one.gain)})"
-    head = f"{one.why.capitalize()}, {change}, {one.id}" if one.why else f"{change}, {one.id}"
-    rows = {"question": one.question, "reference": one.reference, "untuned": one.base, "tuned": one.tuned}
+def _answer(answer: Answer, width: int) -> str:
+    change = (
+        f"{words.score(answer.base_score)} to {words.score(answer.tuned_score)} ({words.change(answer.gain)})"
+    )
+    head = f"{answer.why.capitalize()}, {change}, {answer.id}" if answer.why else f"{change}, {answer.id}"
+    rows = {
+        "question": answer.question,
+        "reference": answer.reference,
+        "untuned": answer.base,
+        "tuned": answer.tuned,
+    }
     return "\n".join([head, *(_field(name, _safe(value), width) for name, value in rows.items())])
 
 

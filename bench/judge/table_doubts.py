@@ -1,0 +1,140 @@
+"""Doubts that need scores per example: rows against their reference rows, and neighbours on a board.
+
+Records whose scores cannot be read are passed over; `bench check` names them as mistakes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+
+from bench import stats
+from bench.errors import RecordError, UnknownName
+from bench.judge.doubts import Code, Doubt, row_doubts
+from bench.store.ledger import Stored
+from bench.store.record import Record
+from bench.store.scores import METRIC, Floats, aligned, series, units
+from bench.store.sides import Slot, newest
+
+#: Rows that a tuned model is held against; a reference row is not trained.
+REFERENCES = ("base", "copy", "nearest")
+#: The chance that a smaller difference than the rows' own would come out by luck alone.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """A model's seeds under one scale and contract, with row -> scores (seeds, examples)."""
+
+    model: str
+    scores: dict[str, Floats]
+    groups: tuple[str, ...]
+
+    @property
+    def tuned(self) -> Floats:
+        return self.scores["tuned"]
+
+
+def doubts(stored: Iterable[Stored], metric: str = METRIC) -> tuple[Doubt, ...]:
+    """Every doubt about these records, the newest of each run."""
+    tables: dict[tuple[str, object], list[tuple[Slot, list[Stored]]]] = defaultdict(list)
+    for slot, seeds in newest(stored).items():
+        runs = [run for _, run in sorted(seeds.items()) if isinstance(run, Stored)]
+        tables[slot[1], slot[2]].append((slot, runs))
+    raised: list[Doubt] = []
+    for members in tables.values():
+        for _, runs in members:
+            raised += row_doubts([run.record for run in runs])
+        raised += table_doubts({slot[0]: runs for slot, runs in members}, metric)
+    return tuple(dict.fromkeys(raised))
+
+
+def table_doubts(rows: dict[str, list[Stored]], metric: str = METRIC) -> list[Doubt]:
+    """The doubts about one table, model -> its runs, beyond those of each row alone."""
+    raised: list[Doubt] = []
+    for first in [runs[0].record for runs in rows.values()][:1]:
+        raised += _overlap(first)
+    scored = [scores for model, runs in rows.items() if (scores := _read(model, runs, metric))]
+    noise = _training_noise(scored)
+    for row in scored:
+        raised += _against_references(row, noise, metric)
+    raised += _too_few_examples(scored, noise, metric)
+    return raised
+
+
+def _overlap(record: Record) -> Iterator[Doubt]:
+    """Test questions that were also among the training rows, by the reasons that preparation counted."""
+    contract = record.run.contract
+    names = " and ".join(dict.fromkeys((contract.train.name, contract.eval.name)))
+    for name, counts in (*record.data.prepared.items(), (names, record.data.selected)):
+        parts = tuple(
+            (reason, rows)
+            for reason, rows in counts.items()
+            if rows and any(part in reason for part in ("held-out part", "test part"))
+        )
+        if parts:
+            yield Doubt(Code.OVERLAP, count=sum(rows for _, rows in parts), names=(name,), parts=parts)
+
+
+def _read(model: str, runs: Sequence[Stored], metric: str) -> _Scores | None:
+    scores: dict[str, Floats] = {}
+    groups: tuple[str, ...] = ()
+    for row in ("tuned", *REFERENCES):
+        try:
+            scores[row], ids, labels = aligned([series(run, (metric,), row) for run in runs], metric)
+        except (RecordError, UnknownName):
+            continue
+        groups = tuple(map(str, units(ids, labels)))
+    return _Scores(model, scores, groups) if "tuned" in scores and groups else None
+
+
+def _training_noise(rows: Sequence[_Scores]) -> stats.Noise | None:
+    """Training noise of one run, pooled over the models of a table that share their examples."""
+    several = [row for row in rows if len(row.tuned) > 1 and row.groups == rows[0].groups]
+    if not several or len(rows[0].groups) < 2:
+        return None
+    return stats.seed_noise([row.tuned for row in several], np.asarray(rows[0].groups))
+
+
+def _against_references(row: _Scores, noise: stats.Noise | None, metric: str) -> Iterator[Doubt]:
+    half = stats.Noise(noise.variance / 2, noise.spread / 2) if noise else None
+    for name in REFERENCES:
+        if name not in row.scores or row.scores[name].shape != row.tuned.shape:
+            continue
+        # The training noise is that of the tuned side alone.
+        result = stats.compare(row.scores[name], row.tuned, groups=np.asarray(row.groups), noise=half)
+        if result.p > ALPHA:
+            code = Code.EQUALS_REFERENCE
+        elif result.interval.mean < 0:
+            code = Code.BELOW_REFERENCE
+        else:
+            continue
+        values = float(row.tuned.mean()), float(row.scores[name].mean())
+        yield Doubt(code, row.model, names=(name,), metric=metric, values=values, difference=result.interval)
+
+
+def _too_few_examples(rows: Sequence[_Scores], noise: stats.Noise | None, metric: str) -> Iterator[Doubt]:
+    """Neighbours on the board that are nearer to each other than these test examples can show."""
+    ordered = sorted(rows, key=lambda row: -float(row.tuned.mean()))
+    gaps, detectable = [], []
+    for better, worse in pairwise(ordered):
+        if better.groups != worse.groups:
+            continue
+        result = stats.compare(better.tuned, worse.tuned, groups=np.asarray(better.groups), noise=noise)
+        gaps.append(abs(result.interval.mean))
+        detectable.append(result.smallest_detectable())
+    hidden = sum(gap < smallest for gap, smallest in zip(gaps, detectable, strict=True))
+    if hidden:
+        yield Doubt(
+            Code.FEW_EXAMPLES,
+            count=hidden,
+            total=len(gaps),
+            parts=(("test examples", len(ordered[0].groups)),),
+            metric=metric,
+            values=(median(gaps), median(detectable)),
+        )
