@@ -18,6 +18,7 @@ from bench.digest import digest, file_digest
 from bench.errors import RequestError
 from bench.judge.doubts import row_doubts
 from bench.launch import preflight
+from bench.render.card import model_card
 from bench.render.doubts import badge
 from bench.run.identity import Checkpoint
 from bench.store.ledger import Ledger
@@ -274,6 +275,22 @@ def test_dequantised_weights_are_a_badge(tmp_path: Path) -> None:
     assert reasons["dequantised"] == "weights dequantised from Q4_1, not the published ones"
 
 
+def test_a_card_says_how_to_load_the_base_of_an_adapter(tmp_path: Path) -> None:
+    record = make_record(tmp_path, "gpt2").record
+    checkpoint = Checkpoint(source="m.gguf", revision="0", kind="gguf", dequantised_from="Q4_1")
+    run = record.run.model_copy(update={"checkpoint": checkpoint})
+    text = model_card(record.model_copy(update={"run": run}))
+    assert 'AutoModelForCausalLM.from_pretrained("path/to/folder", gguf_file="m.gguf")' in text
+    assert "- Weights dequantised from Q4_1\n" in text
+
+
+def test_smollm2_has_no_miniature_and_is_left_out_with_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_verb(["plan", "--models", "all", "--scale", "mini"]) == 0
+    output = capsys.readouterr().out
+    assert "left out at scale mini, no twin: smollm2-135m" in output
+    assert "smollm2-135m  " not in output
+
+
 def test_old_records_keep_their_identity() -> None:
     """A field with a default is no part of what identified a run before there was one."""
     stored, messages = Ledger(registry.ROOT / "reports" / "twins").load()
@@ -308,3 +325,16 @@ def test_a_gguf_file_is_tuned_and_says_so(here: Path, quantised: Path) -> None:
     assert "'<|end_of_text|>' (id 4087), used instead" in record.backend.end_token
     assert {"dequantised", "end token"} <= {badge(doubt).name for doubt in row_doubts([record])}
     assert str(here) not in record.run.model_dump_json()
+
+
+def test_a_folders_parameters_are_counted_whatever_they_are_stored_as(plain: Path) -> None:
+    """The twin is stored in bfloat16, its expansion in float32."""
+    counts = {registry.local_model(folder).parameters for folder in (TWIN, expanded(plain))}
+    assert counts == {gguf.facts(plain).parameters}
+
+
+def test_a_safetensors_file_cut_short_is_refused(capsys: pytest.CaptureFixture[str], here: Path) -> None:
+    (here / "cut").mkdir()
+    (here / "cut" / "config.json").write_text((TWIN / "config.json").read_text())
+    (here / "cut" / "model.safetensors").write_bytes((TWIN / "model.safetensors").read_bytes()[:500])
+    assert "model.safetensors: is no whole safetensors file; fetch it again" in refused(capsys, "./cut")
