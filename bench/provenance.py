@@ -22,6 +22,7 @@ NAMED = (
     "trl",
     "peft",
     "bitsandbytes",
+    "gguf",
     "unsloth",
     "unsloth_zoo",
     "datasets",

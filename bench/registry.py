@@ -3,7 +3,9 @@
 A spec is a TOML file whose name is the spec's name. The packaged `models/` and `datasets/`
 stand at the root of a checkout and inside the package in a wheel; a user's own stand in the
 current folder. A user's file may not take a packaged name: a leaderboard row called `gpt2`
-means the same thing on every machine. A path to a folder with a `config.json` is a model too.
+means the same thing on every machine. A path to a folder with a `config.json`, or to a GGUF
+file, is a model too; `NAME=PATH` is the registered model, its recipe included, with the weights
+at the path.
 
 All mistakes of a file are reported at once, each with its key and a remedy.
 """
@@ -11,6 +13,7 @@ All mistakes of a file are reported at once, each with its key and a remedy.
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -19,13 +22,16 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import SpecError, UnknownName, UnsafeRequest
+from bench.errors import RequestError, SpecError, UnknownName, UnsafeRequest
 from bench.spec import CONTRACT_KEYS, NAME, Columns, DatasetSpec, ModelSpec, Recipe
+from bench.train import gguf
 
 _PACKAGE = Path(__file__).parent
 #: Where the packaged registry lives: inside the package (wheel) or beside it (checkout).
 ROOT = _PACKAGE / "_registry" if (_PACKAGE / "_registry").is_dir() else _PACKAGE.parent
 TWINS = ROOT / "models" / "twins"
+#: Share by which the parameters of given weights may differ from a spec's (a head stored twice).
+PARAMETER_TOLERANCE = 0.25
 
 Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
@@ -41,12 +47,15 @@ def datasets(home: Path | None = None) -> dict[str, DatasetSpec]:
 
 
 def find_model(name: str, home: Path | None = None) -> ModelSpec:
-    """A model by registered name, or by path to a folder that holds a checkpoint."""
-    if "/" in name or name.startswith("."):
-        folder = Path(name)
-        if (folder / "config.json").is_file():
-            return local_model(folder)
-        raise UnknownName("model", name, models(home))
+    """A model by registered name, by path to a checkpoint, or by `NAME=PATH`.
+
+    Raises `UnknownName`, and `RequestError` for weights that are not the named model's.
+    """
+    registered, equals, path = name.partition("=")
+    if equals and NAME.fullmatch(registered):
+        return _with_weights(find_model(registered, home), _at(path, home))
+    if "/" in name or name.startswith(".") or name.endswith(gguf.SUFFIX):
+        return _at(name, home)
     known = models(home)
     if name not in known:
         raise UnknownName("model", name, known)
@@ -106,7 +115,7 @@ def load_dataset(file: Path) -> DatasetSpec:
 def local_model(folder: Path) -> ModelSpec:
     """A spec for a checkpoint on disk: its shape from `config.json`, the default recipe."""
     config = json.loads((folder / "config.json").read_text())
-    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UnsafeRequest(
             f"{folder}: no *.safetensors file; pickled weights can run code when loaded, "
@@ -114,19 +123,71 @@ def local_model(folder: Path) -> ModelSpec:
         )
     if "auto_map" in config:
         raise UnsafeRequest(f"{folder}/config.json: 'auto_map' asks to run code of the checkpoint; refused")
-    name = folder.resolve().name
-    if not NAME.fullmatch(name):
-        raise SpecError(str(folder), [f"folder name '{name}' must match {NAME.pattern}"])
     return ModelSpec(
-        name=name,
+        name=_local_name(folder, folder.resolve().name),
         checkpoint=str(folder.resolve()),
         licence="unknown",
         family=str(config.get("model_type", "unknown")),
         architecture=str((config.get("architectures") or ["unknown"])[0]),
         objective="seq2seq" if config.get("is_encoder_decoder") else "causal",
-        parameters=max(1, weights // 2),
+        parameters=max(1, sum(map(_parameters, weights))),
         source="local checkpoint",
     )
+
+
+def gguf_model(file: Path) -> ModelSpec:
+    """A spec for a GGUF file: its shape from the file, the default recipe."""
+    facts = gguf.facts(file)
+    return ModelSpec(
+        name=_local_name(file, file.resolve().stem),
+        checkpoint=str(file.resolve()),
+        licence=facts.licence,
+        family=facts.family,
+        architecture=facts.architecture,
+        objective="causal",
+        parameters=facts.parameters,
+        source=f"local GGUF file, {facts.quantisation or 'not quantised'}",
+    )
+
+
+def _at(path: str, home: Path | None) -> ModelSpec:
+    place = Path(path).expanduser()
+    if place.suffix == gguf.SUFFIX and place.is_file():
+        return gguf_model(place)
+    if (place / "config.json").is_file():
+        return local_model(place)
+    raise UnknownName("model", path, models(home))
+
+
+def _with_weights(spec: ModelSpec, local: ModelSpec) -> ModelSpec:
+    """The registered model from weights on this disk. Raises `RequestError` for another model's."""
+    if local.architecture != spec.architecture:
+        raise RequestError(
+            f"--models {spec.name}={local.checkpoint}: holds a {local.architecture}, but '{spec.name}' "
+            f"is a {spec.architecture}; give the path alone"
+        )
+    if abs(local.parameters / spec.parameters - 1) > PARAMETER_TOLERANCE:
+        raise RequestError(
+            f"--models {spec.name}={local.checkpoint}: holds {local.parameters:,} parameters, but "
+            f"'{spec.name}' has {spec.parameters:,}; give the path alone"
+        )
+    return spec.model_copy(update={"checkpoint": local.checkpoint})
+
+
+def _local_name(place: Path, name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise SpecError(str(place), [f"name '{name}' must match {NAME.pattern}; rename it"])
+    return name
+
+
+def _parameters(weights: Path) -> int:
+    """Numbers in a safetensors file, from the shapes in its header."""
+    try:
+        with weights.open("rb") as handle:
+            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
+        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        raise SpecError(str(weights), ["is no whole safetensors file; fetch it again"]) from None
 
 
 def _read(file: Path) -> dict[str, Any]:

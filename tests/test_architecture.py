@@ -23,6 +23,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.run.identity",  # what a run is: vocabulary for those who train, store and judge one
         "bench.spec",
         "bench.stats",
+        "bench.train.gguf",  # what a file holds; the registry names a model by it
     ),
     ("bench.data", "bench.train", "bench.score", "bench.store"),
     ("bench.run", "bench.judge", "bench.twins"),

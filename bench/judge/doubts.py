@@ -21,6 +21,8 @@ class Code(StrEnum):
     FALLBACK = "fallback"
     ONE_SEED = "one-seed"
     MINI = "mini"
+    DEQUANTISED = "dequantised"
+    END_TOKEN = "end-token"
     OWN_TEMPLATE = "own-template"
     REPEATED_EPOCHS = "repeated-epochs"
     TRUNCATED_TRAINING = "truncated-training"
@@ -81,6 +83,11 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
         yield Doubt(Code.ONE_SEED, run.name)
     if run.scale == "mini":
         yield Doubt(Code.MINI, run.name)
+    if run.checkpoint.dequantised_from:
+        yield Doubt(Code.DEQUANTISED, run.name, names=(run.checkpoint.dequantised_from,))
+    disagreements = dict.fromkeys(filter(None, (record.backend.end_token for record in records)))
+    if disagreements:
+        yield Doubt(Code.END_TOKEN, run.name, names=tuple(disagreements))
     if run.template != run.contract.template:
         yield Doubt(Code.OWN_TEMPLATE, run.name, names=(run.template,))
 

@@ -14,6 +14,7 @@ from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
 from bench.registry import TWINS
 from bench.run.identity import Checkpoint
 from bench.spec import Device, ModelSpec, Scale
+from bench.train import gguf
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
@@ -34,6 +35,8 @@ def checkpoint(spec: ModelSpec, scale: Scale, device: Device) -> tuple[Checkpoin
             f"use its twin by --scale mini, or a smaller model"
         )
     folder = Path(spec.checkpoint)
+    if folder.is_absolute() and folder.suffix == gguf.SUFFIX:
+        return _gguf(folder), folder
     if folder.is_absolute():
         return Checkpoint(source=spec.name, revision=_shallow_digest(folder), kind="folder"), folder
     return Checkpoint(source=spec.checkpoint, revision=_on_hub(spec), kind="hub"), None
@@ -51,6 +54,13 @@ def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:
         {name: file_digest(folder / name) for name in _IDENTIFYING if (folder / name).is_file()}
     )
     return Checkpoint(source=spec.twin, revision=revision, kind="twin"), folder
+
+
+def _gguf(file: Path) -> Checkpoint:
+    facts = gguf.facts(file)
+    return Checkpoint(
+        source=file.name, revision=facts.digest, kind="gguf", dequantised_from=facts.quantisation
+    )
 
 
 def _shallow_digest(folder: Path) -> str:

@@ -28,7 +28,7 @@ LOAD_ADAPTER = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-base = AutoModelForCausalLM.from_pretrained("{base}")
+base = AutoModelForCausalLM.from_pretrained({base})
 model = PeftModel.from_pretrained(base, "{folder}")
 tokenizer = AutoTokenizer.from_pretrained("{folder}")"""
 LOAD_MODEL = """\
@@ -120,8 +120,11 @@ def _score_table(record: Record) -> list[str]:
 def _code(record: Record) -> str:
     run = record.run
     if run.recipe.method != "full":
-        twin = f"path/to/models/twins/{run.model.twin}"
-        base = twin if run.checkpoint.kind == "twin" else run.model.checkpoint
+        base = f'"{run.model.checkpoint}"'
+        if run.checkpoint.kind == "twin":
+            base = f'"path/to/models/twins/{run.model.twin}"'
+        elif run.checkpoint.kind == "gguf":
+            base = f'"path/to/folder", gguf_file="{run.checkpoint.source}"'
         return LOAD_ADAPTER.format(base=base, folder="path/to/adapter")
     loader = "AutoModelForCausalLM" if run.model.objective == "causal" else "AutoModelForSeq2SeqLM"
     return LOAD_MODEL.format(loader=loader, folder="path/to/model")
@@ -133,9 +136,11 @@ def _training(record: Record) -> list[str]:
     facts = [
         f"Base model: {run.model.checkpoint}, revision {run.checkpoint.revision[:12]}, "
         f"licence {run.model.licence}",
+        *([f"Weights dequantised from {stored}"] if (stored := run.checkpoint.dequantised_from) else []),
         f"Recipe: {recipe}",
         f"Backend: {backend.name} ({backend.reason}), precision {backend.precision}"
         + (f", {backend.quantisation}" if backend.quantisation else ""),
+        *([f"End token: {backend.end_token}"] if backend.end_token else []),
         *(f"Fallback: {reason}" for reason in backend.fallbacks),
         f"Seed {run.seed}; {spent.steps} optimizer steps at effective batch {spent.effective_batch}; "
         f"{spent.supervised_tokens:,} supervised tokens; final loss {record.final_loss:.3f}",

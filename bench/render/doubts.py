@@ -88,6 +88,12 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         lambda _: "a miniature twin: says whether the harness learns, not how good the checkpoint is",
         _nothing,
     ),
+    Code.DEQUANTISED: (
+        "dequantised",
+        lambda doubt: f"weights dequantised from {doubt.names[0]}, not the published ones",
+        _nothing,
+    ),
+    Code.END_TOKEN: ("end token", lambda doubt: "; ".join(doubt.names), _nothing),
     Code.OWN_TEMPLATE: (
         "own template",
         lambda doubt: f"prompted with '{doubt.names[0]}', as its published recipe needs it",

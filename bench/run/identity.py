@@ -22,11 +22,13 @@ class Checkpoint(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    #: Hub repository or absolute folder; a twin's folder is found anew on each machine.
+    #: Hub repository, GGUF file's name, or absolute folder; a twin's folder is found anew on each machine.
     source: str
-    #: Commit, or digest of the folder's weights, configuration and tokenizer.
+    #: Commit; or digest of the folder's weights, configuration and tokenizer; or of the GGUF file.
     revision: str
-    kind: Literal["hub", "folder", "twin"]
+    kind: Literal["hub", "folder", "twin", "gguf"]
+    #: The type that the weights were stored in before they were dequantised; none where they never were.
+    dequantised_from: str | None = None
 
 
 class Run(BaseModel):
@@ -60,10 +62,12 @@ class Run(BaseModel):
     @property
     def digest(self) -> str:
         """64 hexadecimal digits over all that can change this run's numbers."""
-        source = self.checkpoint.revision if self.checkpoint.kind != "hub" else self.checkpoint.model_dump()
+        checkpoint: object = self.checkpoint.revision
+        if self.checkpoint.kind == "hub":
+            checkpoint = self.checkpoint.model_dump(exclude_defaults=True)
         return digest(
             {
-                "model": [self.model.name, self.model.objective, source],
+                "model": [self.model.name, self.model.objective, checkpoint],
                 "recipe": self.recipe.model_dump(mode="json"),
                 "template": self.template,
                 "contract": self.contract.model_dump(mode="json"),
@@ -94,3 +98,5 @@ class Backend(BaseModel):
     fallbacks: tuple[str, ...] = ()
     precision: str
     quantisation: str | None = None
+    #: How the tokenizer's end token disagreed with the checkpoint's config, and which was used.
+    end_token: str | None = None

@@ -18,6 +18,7 @@ ALWAYS = ("bench", "torch", "transformers", "tokenizers", "accelerate", "numpy",
 CAUSAL = ("trl",)
 ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
+GGUF = ("gguf",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
 
 
@@ -40,8 +41,8 @@ def plan(
         recipe = spec.recipe_at(scale)
         check_micro_batch(spec, recipe, contract)
         chosen = choose_backend(spec, recipe, versions, backend)
-        needed = packages(spec, recipe, chosen)
-        if checkpoint.kind == "folder":  # a record names no path of the machine that made it
+        needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
+        if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(

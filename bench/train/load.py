@@ -22,6 +22,7 @@ from transformers import (
 
 from bench.errors import Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
+from bench.train import end_token, gguf
 
 
 @dataclass
@@ -36,12 +37,13 @@ class Loaded:
 
 
 def load(run: Run, folder: Path | None) -> Loaded:
-    """The run's model with its adapter attached; `folder` is a twin's or a local checkpoint's.
+    """The run's model with its adapter attached; `folder` is a twin's or a local checkpoint's,
+    or a GGUF file.
 
     Raises `Unreachable` for a hub model that is gated or out of reach, `UnsafeRequest` for
     weights that are not safetensors.
     """
-    source = str(folder) if folder else run.checkpoint.source
+    source = str(gguf.loadable(folder, run.checkpoint.revision)) if folder else run.checkpoint.source
     try:
         if run.backend == "unsloth":
             return _with_unsloth(run, source)
@@ -83,6 +85,7 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
     )
     if quantised and run.device == "cpu":
         _keep_differentiable(model)
+    disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
     adapter = run.recipe.method != "full"
     if adapter:
@@ -100,6 +103,7 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
             fallbacks=tuple(fallbacks),
             precision=str(dtype).removeprefix("torch."),
             quantisation="nf4, double" if quantised else None,
+            end_token=disagreement,
         ),
     )
 
@@ -136,6 +140,7 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
         load_in_4bit=True,
         trust_remote_code=False,
     )
+    disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
     set_seed(run.seed)
     model = FastLanguageModel.get_peft_model(
@@ -157,6 +162,7 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
             reason="recipe asks for 4 bit and unsloth is installed",
             precision=str(dtype).removeprefix("torch."),
             quantisation="nf4, double",
+            end_token=disagreement,
         ),
     )
 
