@@ -67,6 +67,7 @@ CHECKPOINTS = {
         "bart-large-xsum",
         "float32",
         {
+            "vocab_size": 50_264,  # the mask token of the tokenizer has no embedding
             "d_model": 64,
             "encoder_layers": 2,
             "decoder_layers": 2,
