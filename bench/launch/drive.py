@@ -92,6 +92,8 @@ def drive(
                     continue
                 if event["event"] == "exit":
                     del active[event["id"]]
+                    if reason := event.get("reason"):  # of the zygote, which died with its runs
+                        attempt.failure.setdefault("reason", f"its parent process died: {reason}")
                     failure = _end(attempt, event["status"], ledger, settings, watcher)
                     failures += [failure] if failure else []
                 elif event["event"] == "done":
