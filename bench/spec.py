@@ -18,7 +18,7 @@ from bench.digest import digest
 from bench.errors import BudgetError
 
 Scale = Literal["mini", "full"]
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "mps"]
 Objective = Literal["causal", "seq2seq"]
 Method = Literal["full", "lora", "qlora"]
 Split = Literal["test", "validation"]

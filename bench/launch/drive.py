@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import provenance
+from bench import devices, provenance
 from bench.launch.process import Pool
 from bench.render.card import model_card
 from bench.run.identity import Run
@@ -52,7 +52,8 @@ class Settings:
     time_limit: float | None = None
     checkpoint_every: int = 200
     trackers: tuple[str, ...] = ()
-    gpus: int = 0
+    #: A value of CUDA_VISIBLE_DEVICES for each GPU that jobs are spread over.
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass
@@ -127,8 +128,7 @@ def _begin(
         checkpoint_every=settings.checkpoint_every,
         trackers=settings.trackers,
     )
-    environment = {"CUDA_VISIBLE_DEVICES": str(slot % settings.gpus)} if settings.gpus > 1 else {}
-    pool.submit(job, environment)
+    pool.submit(job, devices.share(settings.gpus, slot))
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
     return _Active(run, workspace, slot, deadline)
 

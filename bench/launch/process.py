@@ -112,7 +112,7 @@ class Pool:
             zygote.stdin.flush()
 
     def _start(self, bare: bool) -> subprocess.Popen[bytes]:
-        self.errors[bare] = tempfile.TemporaryFile()
+        self.errors[bare] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as its zygote)
         zygote = subprocess.Popen(
             [self.python, "-m", "bench.launch.zygote", *(["--bare"] if bare else [])],
             stdin=subprocess.PIPE,

@@ -7,7 +7,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from bench import provenance
+from bench import devices, provenance
 from bench.judge.board import board
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
@@ -82,8 +82,9 @@ def settings_for(args: argparse.Namespace, device: str) -> Settings:
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
     and on --jobs alone, never on how many runs are left.
     """
-    cores, gpus = provenance.cores(), provenance.gpu_count()
-    jobs = max(1, args.jobs or (max(1, gpus) if device == "cuda" else cores))
+    cores = provenance.cores()
+    gpus = devices.here().slots if device == "cuda" else ()
+    jobs = max(1, args.jobs or (cores if device == "cpu" else len(gpus)))
     return Settings(
         jobs=jobs,
         threads=max(1, cores // jobs),
@@ -92,5 +93,5 @@ def settings_for(args: argparse.Namespace, device: str) -> Settings:
         time_limit=args.time_limit,
         checkpoint_every=args.checkpoint_every,
         trackers=tuple(name for name in args.report_to.split(",") if name),
-        gpus=gpus if device == "cuda" else 0,
+        gpus=gpus,
     )
