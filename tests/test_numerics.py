@@ -85,7 +85,7 @@ def test_float16_trains_with_loss_scaling_and_the_others_without(
 
 
 def test_a_record_names_the_types_that_training_used(tmp_path: Path) -> None:
-    """TRL casts the adapter of a 4-bit model to bfloat16 by itself; a twin is mostly embeddings, which stay float32."""
+    """TRL casts the adapter of a 4-bit model to bfloat16 by itself; embeddings stay float32."""
     run, folder = mini_run("llama-3.1-8b", steps=1)
     loaded, _ = trained(run, folder, tmp_path)
     backend = loaded.backend

@@ -93,6 +93,7 @@ def _train(
             trackers=job.trackers,
             validation=validation,
         )
+    clock.add("train", fitted.meter.earlier_seconds)
     clock.apart("train", "validation loss", fitted.meter.validation_seconds)
     return fitted
 
@@ -111,6 +112,10 @@ class Clock:
         begin = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count what an interrupted try spent on a stage, up to the checkpoint that was taken up."""
+        self.seconds[stage] += seconds
 
     def apart(self, whole: Stage, part: Stage, seconds: float) -> None:
         """Count a part of a timed stage as a stage of its own."""

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from bench.errors import BudgetMismatch, LossMisplaced, NotFinite
 from bench.run.identity import Run
+from bench.train import checkpoints
 from bench.train.encoded import IGNORED, Encoded
 from bench.train.load import Loaded
 from bench.train.meter import Meter, metered
@@ -45,7 +45,7 @@ def fit(
     trackers: Sequence[str] = (),
     validation: Sequence[Encoded] = (),
 ) -> Fitted:
-    """Train on the examples, once each and in order; resumes from a checkpoint in `folder`.
+    """Train on the examples, once each and in order; resumes from the newest whole checkpoint in `folder`.
 
     The loss on `validation` is followed; nothing depends on it.
 
@@ -61,11 +61,11 @@ def fit(
     if dtype is torch.float16:
         keep_trained_weights_in_float32(loaded.model)
     loaded.backend = loaded.backend.model_copy(update=types(loaded.model, loaded.adapter)._asdict())
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if checkpoint:
-        meter.resume(Path(checkpoint))
-    trainer.args.eval_on_start = checkpoint is None
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    resumed = checkpoints.newest_whole(folder, run.contract.budget.effective_batch)
+    if resumed:
+        meter.resume(resumed[1])
+    trainer.args.eval_on_start = resumed is None
+    result = trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
     check_spending(run, meter, trainer.state.global_step)
     losses = [point["loss"] for point in meter.curve if "loss" in point]
     last = losses[-1] if losses else float(result.training_loss)
@@ -178,7 +178,7 @@ def arguments(
         "run_name": run.id,
         "save_strategy": "steps" if budget.steps > checkpoint_every else "no",
         "save_steps": checkpoint_every,
-        "save_total_limit": 1,
+        "save_total_limit": None,  # `checkpoints.mark` removes the older ones once the newest is whole
     }
 
 
