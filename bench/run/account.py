@@ -185,6 +185,7 @@ def written(completions: Sequence[Completion], examples: Sequence[Example]) -> W
             for c, example in zip(completions, examples, strict=True)
         ),
         distinct=len({c.text for c in completions}),
+        batch=completions[0].batch or None,
     )
 
 

@@ -32,6 +32,7 @@ from bench.store.record import Stage
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
+from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -153,6 +154,9 @@ def _answers(
             run.contract.decoding,
             run.model.objective,
             progress=lambda done, total: clock.emit({"event": "answered", "done": done, "total": total}),
+            dtype=None
+            if loaded.backend.name == "unsloth"
+            else precision(run),  # Unsloth has kernels of its own
         )
 
 

@@ -94,6 +94,8 @@ class Written(_Part):
     truncated: int
     echoed: int
     distinct: int
+    #: Prompts answered together: the contract's batch, or what memory allowed; none in older records.
+    batch: int | None = None
 
 
 class Data(_Part):
