@@ -22,11 +22,11 @@ def twin(request: pytest.FixtureRequest) -> tuple[str, Loaded]:
 def test_a_batch_is_answered_as_its_prompts_one_by_one(twin: tuple[str, Loaded]) -> None:
     name, loaded = twin
     run, _ = mini_run(name, new_tokens=24)
-    asked = prompts(run, loaded, course().eval[:12])
-    assert len({len(prompt) for prompt in asked}) > 3, "padding must occur"
+    inputs = prompts(run, loaded, course().eval[:12])
+    assert len({len(prompt) for prompt in inputs}) > 3, "padding must occur"
     decoding, objective = run.contract.decoding, run.model.objective
-    together = complete(loaded.model, loaded.tokenizer, asked, decoding, objective)
-    alone = [complete(loaded.model, loaded.tokenizer, [prompt], decoding, objective)[0] for prompt in asked]
+    together = complete(loaded.model, loaded.tokenizer, inputs, decoding, objective)
+    alone = [complete(loaded.model, loaded.tokenizer, [prompt], decoding, objective)[0] for prompt in inputs]
     assert together == alone
 
 
@@ -34,14 +34,14 @@ def test_a_shipped_generation_config_is_overridden_and_left_as_it_was() -> None:
     """BART ships beams, a minimum length, blocked n-grams and a forced end token."""
     run, folder = mini_run("bart-large-xsum", new_tokens=24)
     loaded = load(run, folder)
-    asked = prompts(run, loaded, course().eval[:6])
-    plain = complete(loaded.model, loaded.tokenizer, asked, run.contract.decoding, "seq2seq")
+    inputs = prompts(run, loaded, course().eval[:6])
+    plain = complete(loaded.model, loaded.tokenizer, inputs, run.contract.decoding, "seq2seq")
     config = loaded.model.generation_config
     assert config.num_beams > 1, "the twin must ship what its sibling ships"
     for key, value in {"min_length": 20, "no_repeat_ngram_size": 2, "repetition_penalty": 5.0}.items():
         setattr(config, key, value)
     config.forced_bos_token_id = loaded.tokenizer.mask_token_id
-    assert complete(loaded.model, loaded.tokenizer, asked, run.contract.decoding, "seq2seq") == plain
+    assert complete(loaded.model, loaded.tokenizer, inputs, run.contract.decoding, "seq2seq") == plain
     assert loaded.model.generation_config is config
 
 
@@ -83,11 +83,11 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_answers_are_the_same(
     """In float32; what a smaller batch changes in bfloat16 only a GPU can show."""
     name, loaded = twin
     run, _ = mini_run(name, new_tokens=12)
-    asked = prompts(run, loaded, course().eval[:12])
+    inputs = prompts(run, loaded, course().eval[:12])
     decoding, objective = run.contract.decoding, run.model.objective
-    whole = complete(loaded.model, loaded.tokenizer, asked, decoding, objective)
+    whole = complete(loaded.model, loaded.tokenizer, inputs, decoding, objective)
     memory = SmallMemory(loaded.model, 3, monkeypatch)
-    halved = complete(loaded.model, loaded.tokenizer, asked, decoding, objective)
+    halved = complete(loaded.model, loaded.tokenizer, inputs, decoding, objective)
     assert halved == whole
     assert memory.rows == [12, 6, 3, 3, 3, 3]
     assert {completion.batch for completion in halved} == {3}
@@ -99,21 +99,21 @@ def test_the_longest_prompts_come_first_so_that_memory_runs_out_at_once(
 ) -> None:
     name, loaded = twin
     run, _ = mini_run(name, new_tokens=1)
-    asked = prompts(run, loaded, course().eval[:12])
+    inputs = prompts(run, loaded, course().eval[:12])
     memory = SmallMemory(loaded.model, 12, monkeypatch)
     decoding = run.contract.decoding.model_copy(update={"batch": 3})
-    complete(loaded.model, loaded.tokenizer, asked, decoding, run.model.objective)
+    complete(loaded.model, loaded.tokenizer, inputs, decoding, run.model.objective)
     assert memory.widths == sorted(memory.widths, reverse=True)
-    assert memory.widths[0] == max(map(len, asked))
+    assert memory.widths[0] == max(map(len, inputs))
 
 
 def test_a_single_prompt_that_does_not_fit_is_the_runs_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     run, folder = mini_run("gpt2", method="full")
     loaded = load(run, folder)
     memory = SmallMemory(loaded.model, 0, monkeypatch)
-    asked = prompts(run, loaded, course().eval[:2])
+    inputs = prompts(run, loaded, course().eval[:2])
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        complete(loaded.model, loaded.tokenizer, asked, run.contract.decoding, "causal")
+        complete(loaded.model, loaded.tokenizer, inputs, run.contract.decoding, "causal")
     assert memory.rows == [2, 1]
 
 

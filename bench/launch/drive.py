@@ -35,7 +35,7 @@ class Watcher(Protocol):
         """A run was handed to a process."""
 
     def heard(self, run: Run, event: dict[str, Any]) -> None:
-        """A run said something: a stage, a step, answers."""
+        """A run reports a stage, a step or its answers."""
 
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
         """A run is over, one way or the other."""

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import IO, Any
 
+from bench.errors import RequestError
 from bench.run.identity import Run
 from bench.run.job import Job
 
@@ -32,6 +33,14 @@ def may_preload(run: Run) -> bool:
     the same limit.
     """
     return run.backend != "unsloth" and run.device == "cpu"
+
+
+def check_platform(platform: str = sys.platform) -> None:
+    """Refuse to carry out runs where processes cannot be forked. Raises `RequestError`."""
+    if platform == "win32":
+        raise RequestError(
+            "runs need Linux or macOS; on Windows use WSL2 (records are read here as anywhere)"
+        )
 
 
 class Pool:

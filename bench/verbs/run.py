@@ -11,7 +11,7 @@ from bench import devices, provenance
 from bench.judge.board import board
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
-from bench.launch.process import Pool
+from bench.launch.process import Pool, check_platform
 from bench.render import export
 from bench.render.text import leaderboard
 from bench.store.ledger import Ledger
@@ -65,6 +65,7 @@ def carry_out(
     missing = [run for run in asked.runs if not ledger.finished(run.id)]
     if not missing:
         return []
+    check_platform()
     environment.build(packages)
     selection = request.selection(asked, ledger)
     for note in asked.notes:
