@@ -18,7 +18,8 @@ exception is a defect of the program and keeps its traceback.
     ├── RunFailed                 exit 1: one run died; the others go on
     │   ├── BudgetMismatch        what was spent is not what the contract says
     │   ├── LossMisplaced         the loss would not fall on the answer and its end token alone
-    │   └── NotFinite             a loss became NaN or infinite
+    │   ├── NotFinite             a loss became NaN or infinite
+    │   └── OtherCheckpoint       a library loaded other weights than the run names
     └── RecordError               a record that is truncated, edited or of an unknown version
 """
 
@@ -105,6 +106,10 @@ class LossMisplaced(RunFailed):
 
 class NotFinite(RunFailed):
     """A loss became NaN or infinite."""
+
+
+class OtherCheckpoint(RunFailed):
+    """A library loaded other weights than the run names."""
 
 
 class RecordError(BenchError):

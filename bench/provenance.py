@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import __version__
-from bench.spec import Device
 
 #: Distributions that a record names; those that define a run's identity are in `plan`.
 NAMED = (
@@ -65,25 +64,6 @@ def tree(folder: Path, ignore: Path | None = None) -> Tree:
         left_out = [f":!{ignore.resolve().relative_to(folder.resolve())}"]
     status = git(folder, "status", "--porcelain", "--", ".", *left_out)
     return Tree(commit, bool(status))
-
-
-def device() -> Device:
-    """Whether a CUDA GPU is there, asked of the driver and not of torch, which is slow to import."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return "cpu"
-    return "cuda" if _gpus() else "cpu"
-
-
-def gpu_count() -> int:
-    """How many CUDA GPUs runs can be spread over."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip()])
-    return len(_gpus())
-
-
-def _gpus() -> list[Path]:
-    return sorted(Path("/proc/driver/nvidia/gpus").glob("*")) or sorted(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def cores() -> int:

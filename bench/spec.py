@@ -18,7 +18,7 @@ from bench.digest import digest
 from bench.errors import BudgetError
 
 Scale = Literal["mini", "full"]
-Device = Literal["cpu", "cuda"]
+Device = Literal["cpu", "cuda", "mps"]
 Objective = Literal["causal", "seq2seq"]
 Method = Literal["full", "lora", "qlora"]
 Split = Literal["test", "validation"]
@@ -82,7 +82,8 @@ class Recipe(_Frozen):
     dropout: float = Field(0.0, ge=0, lt=1)
     #: "all-linear" or names of modules.
     targets: Literal["all-linear"] | list[str] = "all-linear"
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    #: "auto": bfloat16 on GPUs that have it, float16 on older ones, float32 elsewhere.
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
 
 

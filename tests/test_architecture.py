@@ -14,6 +14,7 @@ FLOORS: list[tuple[str, ...]] = [
     (
         "bench",
         "bench.cache",
+        "bench.devices",
         "bench.digest",
         "bench.errors",
         "bench.harness",

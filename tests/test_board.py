@@ -181,6 +181,16 @@ def test_memory_is_the_gpus_where_there_is_one(tmp_path: Path) -> None:
     assert only(board([one])).rows[0].cost.memory == one.record.spent.peak_gpu_memory
 
 
+def test_memory_is_that_of_training_where_stages_are_kept_apart(tmp_path: Path) -> None:
+    """A large batch of answers may take more than training, and says nothing of what training needs."""
+    one = make_record(tmp_path, scale="full")
+    spent = one.record.spent.model_copy(
+        update={"peak_gpu_memory": 60 << 30, "gpu_memory": {"train": 8 << 30, "generate tuned": 60 << 30}}
+    )
+    apart = make_record(tmp_path / "apart", scale="full", fields={"spent": spent})
+    assert only(board([apart])).rows[0].cost.memory == 8 << 30
+
+
 def test_many_records_are_not_read_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit no per-example score is opened, and intervals only widen."""
     stored = make_board(tmp_path, ["gpt2", "phi-1.5", "llama-2-7b"])

@@ -94,6 +94,18 @@ def test_answers_that_are_all_alike_are_told(tmp_path: Path) -> None:
     assert not raised([make_record(tmp_path, fields=written(distinct=7))], Code.ALIKE_ANSWERS)
 
 
+def test_answers_in_smaller_batches_than_the_contracts_are_badged(tmp_path: Path) -> None:
+    """Records of before the batch was kept, and those that used all of it, are not."""
+    records = [
+        make_record(tmp_path, seed=seed, fields=written(batch=batch)) for seed, batch in ((0, 128), (1, 16))
+    ]
+    assert [sentence(doubt) for doubt in raised(records, Code.SMALLER_BATCH)] == [
+        "answered in smaller batches than the contract's, as memory allows: 16 of 128"
+    ]
+    assert not raised(records[:1], Code.SMALLER_BATCH)
+    assert not raised([make_record(tmp_path, fields=written())], Code.SMALLER_BATCH)
+
+
 def test_a_model_worse_than_its_base_is_told(tmp_path: Path) -> None:
     """With both values, the difference and its interval."""
     worse = [make_record(tmp_path, gain=-0.05, seed=seed) for seed in (0, 1)]

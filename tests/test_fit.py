@@ -73,9 +73,9 @@ def test_the_loss_on_validation_examples_is_followed_and_changes_nothing(tmp_pat
                 one_by_one = _mean_loss_by_hand(loaded.model, validation)
         curve, plain = (fitted.meter.curve for fitted in fits)
         assert [point["loss"] for point in curve if "loss" in point] == [point["loss"] for point in plain]
-        looks = [point for point in curve if "eval_loss" in point]
-        assert [point["examples"] for point in looks] == [0, 8, 16, 24, 32, 40, 48]
-        assert looks[-1]["eval_loss"] == pytest.approx(one_by_one, rel=1e-4), "over tokens, not batches"
+        evaluations = [point for point in curve if "eval_loss" in point]
+        assert [point["examples"] for point in evaluations] == [0, 8, 16, 24, 32, 40, 48]
+        assert evaluations[-1]["eval_loss"] == pytest.approx(one_by_one, rel=1e-4), "over tokens, not batches"
         assert fits[0].meter.total_tokens == fits[1].meter.total_tokens
 
 
@@ -111,10 +111,10 @@ def test_one_seed_gives_one_adapter_and_another_seed_another() -> None:
         return next(p for name, p in named if "lora_A" in name).detach().clone()
 
     torch.manual_seed(1)
-    one = first_weights(0)
+    first = first_weights(0)
     torch.manual_seed(2)
-    assert torch.equal(first_weights(0), one)
-    assert not torch.equal(first_weights(1), one)
+    assert torch.equal(first_weights(0), first)
+    assert not torch.equal(first_weights(1), first)
 
 
 def test_qlora_weights_are_stored_in_four_bits_and_only_the_adapter_learns(tmp_path: Path) -> None:
@@ -128,14 +128,23 @@ def test_qlora_weights_are_stored_in_four_bits_and_only_the_adapter_learns(tmp_p
     learning = [name for name, p in loaded.model.named_parameters() if p.requires_grad]
     assert learning
     assert all("lora_" in name for name in learning)
-    assert "Unsloth" in loaded.backend.fallbacks[0], "the fallback is named"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_plain_bitsandbytes_is_a_fallback_only_where_unsloth_is_missing(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.train.load._has_unsloth", lambda: installed)
+    backend = load(*mini_run("llama-3.1-8b", steps=2)).backend
+    assert any("Unsloth: not installed" in reason for reason in backend.fallbacks) is not installed
+    assert ("--backend transformers" in backend.reason) is installed
 
 
 def test_generating_training_and_generating_again_is_right_in_four_bits(tmp_path: Path) -> None:
     """On the CPU bitsandbytes would repack weights for inference, and they would lose their gradient."""
     run, folder = mini_run("llama-3.1-8b", steps=4)
     loaded = load(run, folder)
-    asked = course().eval[:6]
+    examples = course().eval[:6]
     batch = {
         "input_ids": torch.tensor([encoded(run, loaded)[0].input_ids]),
         "labels": torch.tensor([encoded(run, loaded)[0].labels]),
@@ -149,7 +158,7 @@ def test_generating_training_and_generating_again_is_right_in_four_bits(tmp_path
 
     def answers() -> list[str]:
         written = complete(
-            loaded.model, loaded.tokenizer, prompts(run, loaded, asked), run.contract.decoding, "causal"
+            loaded.model, loaded.tokenizer, prompts(run, loaded, examples), run.contract.decoding, "causal"
         )
         return [completion.text for completion in written]
 
@@ -162,6 +171,27 @@ def test_generating_training_and_generating_again_is_right_in_four_bits(tmp_path
     assert answers() != before, "the adapter has learnt"
     with loaded.model.disable_adapter():
         assert answers() == before, "and without it the base is what it was"
+
+
+def test_gradient_checkpointing_costs_time_and_changes_nothing(tmp_path: Path) -> None:
+    """The published 4-bit recipes train with it, to save memory."""
+    curves = []
+    for checkpointing in (False, True):
+        run, folder = mini_run(
+            "llama-3.1-8b", steps=2, micro_batch=4, dropout=0.0, gradient_checkpointing=checkpointing
+        )
+        _, fitted = trained(run, folder, tmp_path / str(checkpointing))
+        curves.append([point["loss"] for point in fitted.meter.curve])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-3)
+
+
+def test_the_published_4bit_recipes_use_gradient_checkpointing_and_their_twins_do_not() -> None:
+    from bench import registry
+
+    specs = [spec for spec in registry.models().values() if spec.recipe.method == "qlora"]
+    assert len(specs) == 3
+    assert all(spec.recipe.gradient_checkpointing for spec in specs)
+    assert not any(spec.recipe_at("mini").gradient_checkpointing for spec in specs)
 
 
 def test_a_resumed_run_ends_as_an_undisturbed_one(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
 
 def _cost(runs: Sequence[Stored]) -> Cost:
     spent = [stored.record.spent for stored in runs]
-    gpu = [spending.peak_gpu_memory for spending in spent if spending.peak_gpu_memory is not None]
+    gpu = [memory for spending in spent if (memory := spending.training_gpu_memory) is not None]
     return Cost(
         trainable_parameters=spent[0].trainable_parameters,
         parameters=spent[0].parameters,

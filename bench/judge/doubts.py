@@ -30,6 +30,7 @@ class Code(StrEnum):
     EMPTY_ANSWERS = "empty-answers"
     ECHOED_ANSWERS = "echoed-answers"
     ALIKE_ANSWERS = "alike-answers"
+    SMALLER_BATCH = "smaller-batch"
     DIRTY_TREE = "dirty-tree"
 
     OVERLAP = "overlap"
@@ -120,6 +121,16 @@ def _answers(records: Sequence[Record]) -> Iterator[Doubt]:
     worst = min(seeds, key=lambda written: written.distinct / max(written.examples, 1))
     if worst.examples > 1 and worst.distinct <= max(1, THRESHOLDS[Code.ALIKE_ANSWERS] * worst.examples):
         yield Doubt(Code.ALIKE_ANSWERS, run.name, worst.distinct, worst.examples)
+    yield from _batches(records)
+
+
+def _batches(records: Sequence[Record]) -> Iterator[Doubt]:
+    """Answers in smaller batches than the contract's, which memory did not allow."""
+    run = records[0].run
+    rows = [written for record in records for written in record.written.values()]
+    smallest = min((written.batch for written in rows if written.batch), default=run.contract.decoding.batch)
+    if smallest < run.contract.decoding.batch:
+        yield Doubt(Code.SMALLER_BATCH, run.name, smallest, run.contract.decoding.batch)
 
 
 def _tree(records: Sequence[Record]) -> Iterator[Doubt]:

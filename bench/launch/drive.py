@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import provenance
+from bench import devices, provenance
 from bench.launch.process import Pool
 from bench.render.card import model_card
 from bench.run.identity import Run
@@ -35,7 +35,7 @@ class Watcher(Protocol):
         """A run was handed to a process."""
 
     def heard(self, run: Run, event: dict[str, Any]) -> None:
-        """A run said something: a stage, a step, answers."""
+        """A run reports a stage, a step or its answers."""
 
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
         """A run is over, one way or the other."""
@@ -52,7 +52,8 @@ class Settings:
     time_limit: float | None = None
     checkpoint_every: int = 200
     trackers: tuple[str, ...] = ()
-    gpus: int = 0
+    #: A value of CUDA_VISIBLE_DEVICES for each GPU that jobs are spread over.
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass
@@ -92,6 +93,8 @@ def drive(
                     continue
                 if event["event"] == "exit":
                     del active[event["id"]]
+                    if reason := event.get("reason"):  # of the zygote, which died with its runs
+                        attempt.failure.setdefault("reason", f"its parent process died: {reason}")
                     failure = _end(attempt, event["status"], ledger, settings, watcher)
                     failures += [failure] if failure else []
                 elif event["event"] == "done":
@@ -125,8 +128,7 @@ def _begin(
         checkpoint_every=settings.checkpoint_every,
         trackers=settings.trackers,
     )
-    environment = {"CUDA_VISIBLE_DEVICES": str(slot % settings.gpus)} if settings.gpus > 1 else {}
-    pool.submit(job, environment)
+    pool.submit(job, devices.share(settings.gpus, slot))
     deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
     return _Active(run, workspace, slot, deadline)
 

@@ -1,4 +1,4 @@
-"""Zygotes and what they say: the driver's side of `zygote.py`.
+"""Zygotes and the events of their runs: the driver's side of `zygote.py`.
 
 A pool belongs to one interpreter, so that runs under another set of package versions are
 started by that environment's own Python.
@@ -11,11 +11,36 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
+from bench.errors import RequestError
+from bench.run.identity import Run
 from bench.run.job import Job
+
+#: Bytes of a dead zygote's standard error that are read for its reason.
+TAIL = 4096
+
+
+def may_preload(run: Run) -> bool:
+    """Whether a run may be forked from a process that holds the libraries already.
+
+    Not where Unsloth takes part: it must be imported before the libraries that it patches. Not on
+    a GPU: peft imports bitsandbytes, which asks torch for the device's capability as it is
+    imported, and CUDA that was initialised before a fork is unusable after it. Apple's Metal has
+    the same limit.
+    """
+    return run.backend != "unsloth" and run.device == "cpu"
+
+
+def check_platform(platform: str = sys.platform) -> None:
+    """Refuse to carry out runs where processes cannot be forked. Raises `RequestError`."""
+    if platform == "win32":
+        raise RequestError(
+            "runs need Linux or macOS; on Windows use WSL2 (records are read here as anywhere)"
+        )
 
 
 class Pool:
@@ -32,13 +57,16 @@ class Pool:
         }
         self.python = python
         self.selector = selectors.DefaultSelector()
+        #: The keys of these say whether a zygote is bare.
         self.zygotes: dict[bool, subprocess.Popen[bytes]] = {}
         self.buffers: dict[bool, bytes] = {}
+        self.errors: dict[bool, IO[bytes]] = {}
+        #: Run id -> whether its zygote is bare.
         self.homes: dict[str, bool] = {}
 
     def submit(self, job: Job, environment: Mapping[str, str]) -> None:
         """Start a run in a process of its own."""
-        bare = job.run.backend == "unsloth"
+        bare = not may_preload(job.run)
         self.homes[job.run.id] = bare
         message = {
             "id": job.run.id,
@@ -52,9 +80,9 @@ class Pool:
         self._send(self.homes[id], {"kill": id})
 
     def events(self, timeout: float) -> Iterator[dict[str, Any]]:
-        """What has been said within `timeout` seconds.
+        """The events that arrive within `timeout` seconds.
 
-        A zygote that dies gives an exit event for each of its runs.
+        A zygote that dies gives an exit event for each of its runs, with the zygote's `reason`.
         """
         for key, _ in self.selector.select(timeout):
             bare = key.data
@@ -80,6 +108,8 @@ class Pool:
             except subprocess.TimeoutExpired:
                 zygote.kill()
                 zygote.wait()
+        for errors in self.errors.values():
+            errors.close()
         self.selector.close()
 
     def _send(self, bare: bool, message: dict[str, Any]) -> None:
@@ -91,11 +121,12 @@ class Pool:
             zygote.stdin.flush()
 
     def _start(self, bare: bool) -> subprocess.Popen[bytes]:
+        self.errors[bare] = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as its zygote)
         zygote = subprocess.Popen(
             [self.python, "-m", "bench.launch.zygote", *(["--bare"] if bare else [])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors[bare],
             env=self.environment,
             start_new_session=True,  # an interrupt reaches the driver alone, which ends the rest
         )
@@ -108,6 +139,17 @@ class Pool:
         zygote = self.zygotes.pop(bare)
         self.selector.unregister(zygote.stdout)  # type: ignore[arg-type]
         status = zygote.wait()
+        last = _last_line(self.errors.pop(bare))
+        reason = last if status > 0 else ""  # a killed process wrote nothing about its end
         for id in [id for id, home in self.homes.items() if home == bare]:
             del self.homes[id]
-            yield {"event": "exit", "id": id, "status": status}
+            yield {"event": "exit", "id": id, "status": status, **({"reason": reason} if reason else {})}
+
+
+def _last_line(errors: IO[bytes]) -> str:
+    """The last line of a closed process's standard error, where an exception's text stands."""
+    with errors:
+        size = errors.seek(0, os.SEEK_END)
+        errors.seek(max(0, size - TAIL))
+        lines = errors.read().decode(errors="replace").split("\n")
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "")

@@ -55,22 +55,22 @@ class Plain:
         """A run was handed to a process."""
         now = time.monotonic()
         self.states[run.id] = _State(label(run), stage="start", began=now, stage_began=now)
-        self._say(run, "started")
+        self._print(run, "started")
 
     def heard(self, run: Run, event: dict[str, Any]) -> None:
-        """A run said something."""
+        """A run reports a stage, a step or its answers."""
         state = self.states[run.id]
         follow(state, event)
         if event["event"] == "stage" and event["stage"] in ("train", "generate tuned"):
-            self._say(run, event["stage"])
+            self._print(run, event["stage"])
         if event["event"] == "step" and event["steps"] >= 10 and event["step"] % (event["steps"] // 2) == 0:
-            self._say(run, f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}")
+            self._print(run, f"step {event['step']}/{event['steps']}  loss {event['loss']:.3f}")
 
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
         """A run is over."""
         self.over += 1
         self.states[run.id].ended = True
-        self._say(run, outcome(record, failure, time.monotonic() - self.states[run.id].began))
+        self._print(run, outcome(record, failure, time.monotonic() - self.states[run.id].began))
 
     def __enter__(self) -> Plain:
         return self
@@ -78,7 +78,7 @@ class Plain:
     def __exit__(self, *error: object) -> None:
         return None
 
-    def _say(self, run: Run, text: str) -> None:
+    def _print(self, run: Run, text: str) -> None:
         print(f"[{self.over}/{self.total}] {label(run):<22} {text}", file=self.stream, flush=True)
 
 
@@ -113,7 +113,7 @@ class Live(Plain):
         table.add_row(f"[dim]{self.over} of {self.total} runs finished[/]")
         return table
 
-    def _say(self, run: Run, text: str) -> None:
+    def _print(self, run: Run, text: str) -> None:
         if self.states[run.id].ended:  # the rest is in the moving table
             self._screen.console.print(f"{label(run):<22} {text}", highlight=False, markup=False)
 

@@ -6,14 +6,18 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-#: Longer texts are cut, so that a line is written in one piece whoever else writes.
-LONGEST = 3000
+#: The longest write to a pipe that other processes' writes cannot split, in bytes.
+LONGEST_LINE = select.PIPE_BUF
+#: The kernel's scale ends at 1000: such a process is the first to be killed when memory runs out.
+FIRST_TO_DIE = 1000
 
 
 def work(message: dict[str, Any], events: int) -> NoReturn:
@@ -29,6 +33,7 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
     try:
         os.setpgid(0, 0)
         die_with_parent()
+        die_before_others()
         workspace = Path(message["job"]["workspace"])
         os.environ.update(message.get("environment", {}))
         _redirect(workspace / "log.txt")
@@ -52,7 +57,7 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
                 "event": "failed",
                 "stage": stage,
                 "reason": _reason(error),
-                "traceback": traceback.format_exc()[-LONGEST:],
+                "traceback": traceback.format_exc(),
             }
         )
     finally:
@@ -62,12 +67,24 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
 
 
 def send(events: int, id: str, event: dict[str, Any]) -> None:
-    """Write one event as a line."""
-    line = json.dumps({"id": id, **event}).encode() + b"\n"
+    """Write one event as a line, in one piece."""
     try:
-        os.write(events, line)
+        os.write(events, line_of({"id": id, **event}))
     except BrokenPipeError:  # the driver is gone
         os._exit(1)
+
+
+def line_of(event: dict[str, Any], longest: int = LONGEST_LINE) -> bytes:
+    """An event as a line of at most `longest` bytes; the longest texts lose their beginnings.
+
+    A line that a pipe may split would be mixed with the lines of other runs.
+    """
+    event = dict(event)
+    while len(line := json.dumps(event).encode() + b"\n") > longest:
+        texts = [key for key, value in event.items() if isinstance(value, str) and key not in ("id", "event")]
+        key = max(texts, key=lambda name: len(json.dumps(event[name])))
+        event[key] = event[key][len(event[key]) // 8 + 1 :]
+    return line
 
 
 def die_with_parent() -> None:
@@ -75,6 +92,15 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1  # noqa: N806  (the kernel's name)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def die_before_others() -> None:
+    """Ask the kernel to take this process first where memory runs out (Linux only).
+
+    The zygote and the driver hold little, but their death would take other runs along.
+    """
+    with suppress(OSError):  # no such file elsewhere; containers may forbid it
+        Path("/proc/self/oom_score_adj").write_text(str(FIRST_TO_DIE), encoding="ascii")
 
 
 def _redirect(log: Path) -> None:

@@ -1,12 +1,13 @@
-"""A process that has paid for the imports once and forks a child for every run.
+"""A process that imports the libraries once and forks a child for every run.
 
 Importing torch, transformers, TRL and PEFT costs seconds of CPU; a forked child has them for
-free and still dies alone. Unsloth must be imported before the libraries that it patches, so a
-`--bare` zygote imports nothing and its children do it themselves.
+free and still dies alone. A `--bare` zygote imports none of them and its children import what
+they need: see `bench.launch.process.may_preload` for the runs that need one.
 
 Protocol: JSON lines. In: `{"job": ...}` to start a run, `{"kill": id}` to end one. Out: what
 the children emit, each line with its run's `id`, and `{"event": "exit", "id", "status"}`.
 A closed input means that the driver is gone: the children are killed, nothing is orphaned.
+Standard error belongs to the driver, which quotes its end where a zygote dies.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import select
 import signal
 import sys
+import traceback
 from contextlib import suppress
 from typing import Any
 
@@ -31,12 +33,13 @@ def main(bare: bool) -> None:
     events = os.dup(1)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
-    os.dup2(silence, 2)
     worker.die_with_parent()
     if not bare:
         for name in PRELOADED:
-            with suppress(Exception):  # a run that needs it will say why it does not load
+            try:
                 importlib.import_module(name)
+            except Exception:  # a run that needs the module fails by itself, with its stage and reason
+                traceback.print_exc()
     children: dict[int, str] = {}
     buffer = b""
     while True:

@@ -117,6 +117,11 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         lambda _: "few different answers for all questions",
         _share,
     ),
+    Code.SMALLER_BATCH: (
+        "smaller batch",
+        lambda _: "answered in smaller batches than the contract's, as memory allows",
+        _share,
+    ),
     Code.DIRTY_TREE: (
         "dirty tree",
         lambda _: "the program's source had changes that no commit holds",

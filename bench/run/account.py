@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import sys
@@ -17,7 +18,6 @@ from bench import provenance as machine
 from bench.data.prepare import Selection
 from bench.digest import digest, file_digest
 from bench.run.generate import Completion
-from bench.run.identity import Run
 from bench.run.job import Job
 from bench.score.rows import Scores
 from bench.spec import Example
@@ -78,9 +78,10 @@ def record_of(
     loaded: Loaded,
     saved: tuple[dict[str, str], dict[str, str]],
     seconds: Mapping[str, float],
+    gpu_memory: Mapping[str, int],
     started: datetime,
 ) -> Record:
-    """The record of a run whose parts are `saved`; `seconds` is wall-clock time by stage."""
+    """The record of a run whose parts are `saved`; `seconds` and `gpu_memory` (peak bytes) are by stage."""
     artifacts, files = saved
     examples = outcome.selection.eval
     return Record(
@@ -88,7 +89,7 @@ def record_of(
         run=job.run,
         backend=loaded.backend,
         data=_data(outcome),
-        spent=_spent(outcome, seconds, job.run),
+        spent=_spent(outcome, seconds, gpu_memory),
         scores={
             row: {metric: _estimate(value) for metric, value in values.items()}
             for row, values in outcome.scores.means.items()
@@ -151,7 +152,7 @@ def _data(outcome: Outcome) -> Data:
     )
 
 
-def _spent(outcome: Outcome, seconds: Mapping[str, float], run: Run) -> Spent:
+def _spent(outcome: Outcome, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]) -> Spent:
     meter = outcome.fitted.meter
     scale = 1 if sys.platform == "darwin" else 1024
     trainable, everything = outcome.parameters
@@ -164,7 +165,8 @@ def _spent(outcome: Outcome, seconds: Mapping[str, float], run: Run) -> Spent:
         flops=outcome.fitted.flops,
         seconds={name: round(took, 3) for name, took in seconds.items()},
         peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
-        peak_gpu_memory=torch.cuda.max_memory_allocated() if run.device == "cuda" else None,
+        peak_gpu_memory=max(gpu_memory.values(), default=None),
+        gpu_memory=dict(gpu_memory),
         trainable_parameters=trainable,
         parameters=everything,
         truncated=sum(example.truncated for example in outcome.encoded),
@@ -185,7 +187,19 @@ def written(completions: Sequence[Completion], examples: Sequence[Example]) -> W
             for c, example in zip(completions, examples, strict=True)
         ),
         distinct=len({c.text for c in completions}),
+        batch=completions[0].batch or None,
     )
+
+
+def determinism() -> dict[str, str]:
+    """The settings by which repeated runs could differ in the last digits, above all on a GPU."""
+    return {
+        "deterministic algorithms": str(torch.are_deterministic_algorithms_enabled()),
+        "cudnn deterministic": str(torch.backends.cudnn.deterministic),
+        "cudnn benchmark": str(torch.backends.cudnn.benchmark),
+        "float32 matrix products": torch.get_float32_matmul_precision(),
+        "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "unset"),
+    }
 
 
 def _provenance(job: Job, started: datetime) -> Provenance:
@@ -199,6 +213,7 @@ def _provenance(job: Job, started: datetime) -> Provenance:
         hardware=machine.hardware(),
         gpu=torch.cuda.get_device_name() if job.run.device == "cuda" else None,
         threads=job.threads,
+        determinism=determinism(),
         command=job.command,
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -32,6 +32,7 @@ from bench.store.record import Stage
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
+from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -44,7 +45,7 @@ def execute(job: Job, emit: Emit) -> None:
     started = datetime.now(UTC)
     torch.set_num_threads(job.threads)
     run, folder = job.run, Path(job.workspace)
-    clock = Clock(emit)
+    clock = Clock(emit, torch.cuda if run.device == "cuda" else None)
     with clock.stage("prepare"):
         selection = read_selection(Path(job.selection))
         order = training_order(selection.train, run.contract.budget, run.seed)
@@ -72,7 +73,7 @@ def execute(job: Job, emit: Emit) -> None:
     outcome = Outcome(order, encoded, selection, fitted, base, tuned, scores, parameters)
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
-    record = record_of(outcome, job, loaded, saved, clock.seconds, started)
+    record = record_of(outcome, job, loaded, saved, clock.seconds, clock.gpu_memory, started)
     (folder / PENDING).write_text(record.model_dump_json(), encoding="utf-8")
 
 
@@ -93,24 +94,39 @@ def _train(
             trackers=job.trackers,
             validation=validation,
         )
+    clock.add("train", fitted.meter.earlier_seconds)
     clock.apart("train", "validation loss", fitted.meter.validation_seconds)
     return fitted
 
 
 class Clock:
-    """Seconds per stage; tells the driver which stage begins."""
+    """Seconds and peak GPU memory of each stage; announces to the driver which stage begins.
 
-    def __init__(self, emit: Emit) -> None:
+    `gpu` has torch.cuda's `reset_peak_memory_stats` and `max_memory_allocated`; none without a GPU.
+    """
+
+    def __init__(self, emit: Emit, gpu: Any = None) -> None:
         self.emit = emit
+        self.gpu = gpu
         self.seconds: dict[str, float] = {}
+        #: Stage -> bytes at its highest point.
+        self.gpu_memory: dict[str, int] = {}
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """Time a stage."""
+        """Measure a stage."""
         self.emit({"event": "stage", "stage": name})
+        if self.gpu:
+            self.gpu.reset_peak_memory_stats()
         begin = time.perf_counter()
         yield
+        if self.gpu:
+            self.gpu_memory[name] = max(self.gpu_memory.get(name, 0), self.gpu.max_memory_allocated())
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        """Count what an interrupted try spent on a stage, up to the checkpoint that was taken up."""
+        self.seconds[stage] += seconds
 
     def apart(self, whole: Stage, part: Stage, seconds: float) -> None:
         """Count a part of a timed stage as a stage of its own."""
@@ -148,6 +164,9 @@ def _answers(
             run.contract.decoding,
             run.model.objective,
             progress=lambda done, total: clock.emit({"event": "answered", "done": done, "total": total}),
+            dtype=None
+            if loaded.backend.name == "unsloth"
+            else precision(run),  # Unsloth has kernels of its own
         )
 
 

@@ -6,17 +6,24 @@ What remains of it are the ids without which the architecture cannot decode: beg
 padding, decoder start.
 
 Decoder-only prompts are padded on the left, encoder inputs on the right (BART counts positions
-from the left). Batches are formed by length, and the cut between prompt and answer is by token
-position, never by searching the text.
+from the left). The cut between prompt and answer is by token position, never by searching the text.
+
+The contract's batch is an upper bound. Batches are formed by length, the longest prompts first, so what
+does not fit in memory fails at once; then all prompts are answered again in batches of half the size.
+Every model answers in the type that it computed in while training: the weights that training keeps in
+float32 would otherwise make a cache twice as large, and the methods would not be answered alike.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import GenerationConfig
 
 from bench.spec import Decoding, Objective
@@ -31,6 +38,8 @@ class Completion:
     tokens: int
     #: True where the limit of new tokens came before an end token.
     truncated: bool
+    #: The most prompts that were answered together: the contract's batch, or what memory allowed.
+    batch: int = field(default=0, compare=False)
 
 
 def complete(
@@ -40,34 +49,81 @@ def complete(
     decoding: Decoding,
     objective: Objective,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    dtype: torch.dtype | None = None,
 ) -> list[Completion]:
-    """One completion per prompt (token ids), in the prompts' order."""
+    """One completion per prompt (token ids), in the prompts' order.
+
+    `dtype` is the type to compute in; none leaves the model's weights as they are. Raises torch's
+    out-of-memory error where a single prompt does not fit.
+    """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     config = greedy(model, tokenizer, decoding, pad)
     shipped = model.generation_config
     training = model.training
     model.eval()
     model.generation_config = config
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    completions: dict[int, Completion] = {}
+    size = decoding.batch
     try:
-        for start in range(0, len(order), decoding.batch):
-            batch = order[start : start + decoding.batch]
-            ids, mask = padded([prompts[i] for i in batch], pad, left=objective == "causal")
-            with torch.inference_mode():
-                output = model.generate(
-                    input_ids=ids.to(model.device),
-                    attention_mask=mask.to(model.device),
-                    generation_config=config,
-                )
-            skipped = ids.shape[1] if objective == "causal" else 1
-            for i, row in zip(batch, output[:, skipped:].tolist(), strict=True):
-                completions[i] = _completion(row, tokenizer)
-            progress(len(completions), len(prompts))
+        with computing_in(model, dtype):
+            while True:
+                try:
+                    return _in_batches(model, tokenizer, prompts, config, objective, progress, size)
+                except Exception as error:
+                    if size == 1 or not should_reduce_batch_size(error):
+                        raise
+                size = min(size, len(prompts)) // 2 or 1
+                clear_device_cache(garbage_collection=True)
+                print(f"answering in batches of {size}: a larger one does not fit in memory", file=sys.stderr)
     finally:
         model.generation_config = shipped
         model.train(training)
+
+
+def _in_batches(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    config: GenerationConfig,
+    objective: Objective,
+    progress: Callable[[int, int], None],
+    size: int,
+) -> list[Completion]:
+    order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
+    completions: dict[int, Completion] = {}
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        ids, mask = padded([prompts[i] for i in batch], config.pad_token_id, left=objective == "causal")
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                generation_config=config,
+            )
+        skipped = ids.shape[1] if objective == "causal" else 1
+        for i, row in zip(batch, output[:, skipped:].tolist(), strict=True):
+            completions[i] = _completion(row, tokenizer, size)
+        progress(len(completions), len(prompts))
     return [completions[i] for i in range(len(prompts))]
+
+
+@contextmanager
+def computing_in(model: Any, dtype: torch.dtype | None) -> Iterator[None]:
+    """Hold a model's floating-point weights in one type; 4-bit weights and buffers stay as they are."""
+    originals = []
+    if dtype is not None:
+        for parameter in model.parameters():
+            if parameter.is_floating_point() and parameter.dtype != dtype and not _is_quantised(parameter):
+                originals.append((parameter, parameter.data))
+                parameter.data = parameter.data.to(dtype)
+    try:
+        yield
+    finally:
+        for parameter, data in originals:
+            parameter.data = data
+
+
+def _is_quantised(parameter: Any) -> bool:
+    return getattr(parameter, "quant_state", None) is not None
 
 
 def greedy(model: Any, tokenizer: Any, decoding: Decoding, pad: int) -> GenerationConfig:
@@ -104,9 +160,9 @@ def padded(rows: Sequence[list[int]], pad: int, left: bool) -> tuple[torch.Tenso
     return ids, mask
 
 
-def _completion(row: list[int], tokenizer: Any) -> Completion:
+def _completion(row: list[int], tokenizer: Any, batch: int) -> Completion:
     end = tokenizer.eos_token_id
     ended = end in row
     kept = row[: row.index(end)] if ended else row
     text = tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    return Completion(text=text.strip(), tokens=len(kept) + ended, truncated=not ended)
+    return Completion(text.strip(), tokens=len(kept) + ended, truncated=not ended, batch=batch)

@@ -96,7 +96,12 @@ class Backend(BaseModel):
     reason: str
     #: What was asked for and could not be had, each with its reason; shown on the board.
     fallbacks: tuple[str, ...] = ()
+    #: The type that the forward pass computes in.
     precision: str
     quantisation: str | None = None
     #: How the tokenizer's end token disagreed with the checkpoint's config, and which was used.
     end_token: str | None = None
+    #: Types of the adapter's and of the checkpoint's own weights while it was trained, the most frequent
+    #: first; none in records of before they were kept.
+    adapter_type: str | None = None
+    stored_type: str | None = None

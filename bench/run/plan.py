@@ -40,7 +40,7 @@ def plan(
     for spec, checkpoint in models:
         recipe = spec.recipe_at(scale)
         check_micro_batch(spec, recipe, contract)
-        chosen = choose_backend(spec, recipe, versions, backend)
+        chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
         if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
@@ -77,13 +77,14 @@ def choose_backend(
     spec: ModelSpec,
     recipe: Recipe,
     versions: Mapping[str, str],
-    asked: Literal["auto", "transformers", "unsloth"] = "auto",
+    backend: Literal["auto", "transformers", "unsloth"] = "auto",
+    device: Device = "cpu",
 ) -> Literal["transformers", "unsloth"]:
-    """Unsloth for 4-bit causal models where it is installed, else transformers."""
-    possible = spec.objective == "causal" and recipe.method == "qlora"
-    if asked == "unsloth" and possible and "unsloth" not in versions:
+    """Unsloth for 4-bit causal models where it is installed, else transformers; mps has no 4 bit."""
+    possible = spec.objective == "causal" and recipe.method == "qlora" and device != "mps"
+    if backend == "unsloth" and possible and "unsloth" not in versions:
         raise RequestError("--backend unsloth: not installed; pip install 'bench-sft[unsloth]'")
-    return "unsloth" if possible and asked != "transformers" and "unsloth" in versions else "transformers"
+    return "unsloth" if possible and backend != "transformers" and "unsloth" in versions else "transformers"
 
 
 def packages(spec: ModelSpec, recipe: Recipe, backend: str) -> tuple[str, ...]:

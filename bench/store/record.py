@@ -72,10 +72,17 @@ class Spent(_Part):
     #: Bytes at the highest point of the run's process; none where there is no GPU.
     peak_memory: int
     peak_gpu_memory: int | None = None
+    #: Stage -> bytes of GPU memory at its highest point; empty without a GPU and in older records.
+    gpu_memory: dict[str, int] = Field(default_factory=dict)
     trainable_parameters: int
     parameters: int
     #: Training examples whose prompt or answer was cut to the maximum length.
     truncated: int = 0
+
+    @property
+    def training_gpu_memory(self) -> int | None:
+        """Bytes of GPU memory that training took; of the whole run where stages were not kept apart."""
+        return self.gpu_memory.get("train", self.peak_gpu_memory)
 
     @property
     def tokens_per_second(self) -> float:
@@ -94,6 +101,8 @@ class Written(_Part):
     truncated: int
     echoed: int
     distinct: int
+    #: Prompts answered together: the contract's batch, or what memory allowed; none in older records.
+    batch: int | None = None
 
 
 class Data(_Part):
@@ -120,6 +129,8 @@ class Provenance(_Part):
     hardware: str
     gpu: str | None = None
     threads: int
+    #: Setting -> value of what decides whether a repeated run gives the same digits; empty in older records.
+    determinism: dict[str, str] = Field(default_factory=dict)
     command: str
     started: str
     finished: str

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from bench.errors import BudgetMismatch, LossMisplaced, NotFinite
 from bench.run.identity import Run
+from bench.train import checkpoints
 from bench.train.encoded import IGNORED, Encoded
-from bench.train.load import Loaded, precision
+from bench.train.load import Loaded
 from bench.train.meter import Meter, metered
+from bench.train.numerics import keep_trained_weights_in_float32, optimizer, precision, types
 from datasets import Dataset
 
 
@@ -44,7 +45,7 @@ def fit(
     trackers: Sequence[str] = (),
     validation: Sequence[Encoded] = (),
 ) -> Fitted:
-    """Train on the examples, once each and in order; resumes from a checkpoint in `folder`.
+    """Train on the examples, once each and in order; resumes from the newest whole checkpoint in `folder`.
 
     The loss on `validation` is followed; nothing depends on it.
 
@@ -54,13 +55,17 @@ def fit(
     check_supervision(run, loaded.tokenizer.eos_token_id, examples)
     meter = Meter(report)
     set_seed(run.seed)
-    arguments = _arguments(run, folder, checkpoint_every, trackers)
-    trainer = _trainer(run, loaded, examples, arguments, meter, validation)
-    checkpoint = get_last_checkpoint(str(folder)) if folder.is_dir() else None
-    if checkpoint:
-        meter.resume(Path(checkpoint))
-    trainer.args.eval_on_start = checkpoint is None
-    result = trainer.train(resume_from_checkpoint=checkpoint)
+    dtype = precision(run)
+    shared = arguments(run, folder, checkpoint_every, trackers, dtype)
+    trainer = _trainer(run, loaded, examples, shared, meter, validation)
+    if dtype is torch.float16:
+        keep_trained_weights_in_float32(loaded.model)
+    loaded.backend = loaded.backend.model_copy(update=types(loaded.model, loaded.adapter)._asdict())
+    resumed = checkpoints.newest_whole(folder, run.contract.budget.effective_batch)
+    if resumed:
+        meter.resume(resumed[1])
+    trainer.args.eval_on_start = resumed is None
+    result = trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
     check_spending(run, meter, trainer.state.global_step)
     losses = [point["loss"] for point in meter.curve if "loss" in point]
     last = losses[-1] if losses else float(result.training_loss)
@@ -138,7 +143,9 @@ def _is_encoder_decoder(outputs: Any) -> bool:
     return "encoder_last_hidden_state" in outputs
 
 
-def _arguments(run: Run, folder: Path, checkpoint_every: int, trackers: Sequence[str]) -> dict[str, Any]:
+def arguments(
+    run: Run, folder: Path, checkpoint_every: int, trackers: Sequence[str], dtype: torch.dtype
+) -> dict[str, Any]:
     """What every trainer is given; each default that could differ between libraries is pinned."""
     recipe, budget = run.recipe, run.contract.budget
     return {
@@ -150,14 +157,14 @@ def _arguments(run: Run, folder: Path, checkpoint_every: int, trackers: Sequence
         "lr_scheduler_type": recipe.schedule,
         "warmup_steps": round(recipe.warmup * budget.steps),
         "weight_decay": recipe.weight_decay,
-        "optim": recipe.optimizer,
+        "optim": optimizer(run)[0],
         "adam_beta1": 0.9,
         "adam_beta2": 0.999,
         "adam_epsilon": 1e-8,
         "max_grad_norm": recipe.max_grad_norm,
         "gradient_checkpointing": recipe.gradient_checkpointing,
-        "bf16": precision(run) is torch.bfloat16,
-        "fp16": False,
+        "bf16": dtype is torch.bfloat16,
+        "fp16": dtype is torch.float16,  # with loss scaling
         "seed": run.seed,
         "data_seed": run.seed,
         "dataloader_num_workers": 0,
@@ -171,7 +178,7 @@ def _arguments(run: Run, folder: Path, checkpoint_every: int, trackers: Sequence
         "run_name": run.id,
         "save_strategy": "steps" if budget.steps > checkpoint_every else "no",
         "save_steps": checkpoint_every,
-        "save_total_limit": 1,
+        "save_total_limit": None,  # `checkpoints.mark` removes the older ones once the newest is whole
     }
 
 
@@ -204,13 +211,14 @@ def _trainer(
     else:
         from trl import SFTConfig, SFTTrainer  # after Unsloth, which replaces both when it is imported
 
-        arguments = SFTConfig(
+        config = SFTConfig(
             **shared,
             max_length=run.contract.max_length,
             packing=False,
+            loss_type="nll",
             dataset_kwargs={"skip_prepare_dataset": True},
         )
-        trainer = metered(SFTTrainer, meter, batches)(args=arguments, **parts)
+        trainer = metered(SFTTrainer, meter, batches)(args=config, **parts)
     if loaded.backend.name != "unsloth" and not honours_token_count(loaded.model, collator, examples[:2]):
         trainer.compute_loss_func = token_mean_loss
     return trainer

@@ -7,6 +7,7 @@ returned with its reason and ends up on the board.
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from transformers import (
     set_seed,
 )
 
-from bench.errors import Unreachable, UnsafeRequest
+from bench.errors import OtherCheckpoint, Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
+from bench.spec import Device
 from bench.train import end_token, gguf
+from bench.train.numerics import chosen_type, optimizer
 
 
 @dataclass
@@ -52,25 +55,16 @@ def load(run: Run, folder: Path | None) -> Loaded:
         raise _explained(run, error) from error
 
 
-def precision(run: Run) -> torch.dtype:
-    """bfloat16 where a GPU has it, float32 elsewhere, unless the recipe says which."""
-    if run.recipe.precision == "bf16":
-        return torch.bfloat16
-    if run.recipe.precision == "auto" and run.device == "cuda" and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
-    return torch.float32
-
-
 def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
-    dtype = precision(run)
+    dtype, *_ = chosen_type(run)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-    quantised, fallbacks = None, []
+    quantised, fallbacks = None, _fallbacks(run)
     if run.recipe.method == "qlora":
-        if run.model.objective == "causal":
-            fallbacks.append(_why_not_unsloth(run))
-        quantised, reason = _four_bit(dtype)
-        if reason:
-            fallbacks.append(reason)
+        if run.model.objective == "causal" and not _has_unsloth():
+            fallbacks.append("bitsandbytes 4-bit instead of Unsloth: not installed")
+        quantised, lack = _four_bit(run.device, dtype)
+        if lack:
+            fallbacks.append(lack)
     # A fully tuned model keeps float32 weights and computes in `dtype`; a frozen base is stored in it.
     stored = torch.float32 if run.recipe.method == "full" else dtype
     auto = AutoModelForSeq2SeqLM if run.model.objective == "seq2seq" else AutoModelForCausalLM
@@ -81,7 +75,7 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         use_safetensors=True,
         trust_remote_code=False,
         quantization_config=quantised,
-        device_map={"": 0} if run.device == "cuda" else {"": "cpu"} if quantised else None,
+        device_map=_placement(run, quantised is not None),
     )
     if quantised and run.device == "cpu":
         _keep_differentiable(model)
@@ -99,7 +93,7 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         adapter=adapter,
         backend=Backend(
             name=name,
-            reason=f"recipe asks for {run.recipe.method}",
+            reason=_reason(run),
             fallbacks=tuple(fallbacks),
             precision=str(dtype).removeprefix("torch."),
             quantisation="nf4, double" if quantised else None,
@@ -130,16 +124,18 @@ def _with_adapter(model: Any, run: Run, quantised: bool) -> Any:
 def _with_unsloth(run: Run, source: str) -> Loaded:
     from unsloth import FastLanguageModel  # patches TRL and transformers: only ever in its own process
 
-    dtype = precision(run)
+    dtype, *_ = chosen_type(run)
     recipe = run.recipe
     model, tokenizer = FastLanguageModel.from_pretrained(
         source,
         revision=run.checkpoint.revision if run.checkpoint.kind == "hub" else None,
+        use_exact_model_name=True,  # else a known name is redirected to a mirror, and the revision dropped
         max_seq_length=run.contract.max_length,
         dtype=dtype,
         load_in_4bit=True,
         trust_remote_code=False,
     )
+    check_source(model.config, run, source)
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
     set_seed(run.seed)
@@ -160,11 +156,29 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
         backend=Backend(
             name="unsloth",
             reason="recipe asks for 4 bit and unsloth is installed",
+            fallbacks=tuple(_fallbacks(run)),
             precision=str(dtype).removeprefix("torch."),
             quantisation="nf4, double",
             end_token=disagreement,
         ),
     )
+
+
+def check_source(config: Any, run: Run, source: str) -> None:
+    """Refuse a model that was loaded from elsewhere than its run names.
+
+    `source` is the repository or folder that was asked for. Unsloth may still redirect where the
+    exact name was asked for, as from pre-quantised weights that a device cannot use. Raises
+    `OtherCheckpoint`.
+    """
+    name = str(getattr(config, "_name_or_path", "") or "")
+    if name.casefold() != source.casefold():  # the hub takes a repository's name in any case
+        raise OtherCheckpoint(f"model '{run.name}': loaded from {name or 'an unnamed source'}, not {source}")
+    commit = getattr(config, "_commit_hash", None)
+    if run.checkpoint.kind == "hub" and commit != run.checkpoint.revision:
+        raise OtherCheckpoint(
+            f"model '{run.name}': {source} was loaded at commit {commit}, not {run.checkpoint.revision}"
+        )
 
 
 def _set_padding(tokenizer: Any) -> None:
@@ -174,7 +188,20 @@ def _set_padding(tokenizer: Any) -> None:
     tokenizer.padding_side = "right"  # for training; generation pads by itself
 
 
-def _four_bit(dtype: torch.dtype) -> tuple[BitsAndBytesConfig | None, str | None]:
+def _placement(run: Run, quantised: bool) -> dict[str, Any] | None:
+    if run.device == "cuda":
+        return {"": 0}
+    return {"": run.device} if quantised or run.device == "mps" else None
+
+
+def _fallbacks(run: Run) -> list[str]:
+    """What of the recipe's numerics this device cannot do."""
+    return [reason for _, reason in (chosen_type(run), optimizer(run)) if reason]
+
+
+def _four_bit(device: Device, dtype: torch.dtype) -> tuple[BitsAndBytesConfig | None, str | None]:
+    if device == "mps":
+        return None, "no 4-bit weights, unquantised LoRA instead: bitsandbytes has no kernels for mps"
     try:
         import bitsandbytes  # noqa: F401  (the import fails where its native library does not load)
     except Exception as error:
@@ -202,14 +229,16 @@ def _keep_differentiable(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def _why_not_unsloth(run: Run) -> str:
-    from importlib import metadata
+def _reason(run: Run) -> str:
+    """Why transformers loads the model; a backend that was asked for is no fallback."""
+    reason = f"recipe asks for {run.recipe.method}"
+    if run.recipe.method == "qlora" and run.model.objective == "causal" and _has_unsloth():
+        reason += "; --backend transformers"
+    return reason
 
-    try:
-        metadata.version("unsloth")
-    except metadata.PackageNotFoundError:
-        return "bitsandbytes 4-bit instead of Unsloth: not installed"
-    return "bitsandbytes 4-bit instead of Unsloth: asked for by --backend transformers"
+
+def _has_unsloth() -> bool:
+    return importlib.util.find_spec("unsloth") is not None
 
 
 def _explained(run: Run, error: OSError) -> Exception:

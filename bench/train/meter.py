@@ -5,7 +5,7 @@ trainer that drops the last batch, skips a step or pads differently is seen. A l
 finite stops the run at once.
 
 The curve has two lines: the training loss of every step, and the loss on a few validation examples
-before the first step and at `LOOKS` equal distances after it. The second is the same mean over
+before the first step and at `EVALUATIONS` equal distances after it. The second is the same mean over
 supervised tokens for every architecture and trainer, which their own evaluation loops are not (they
 average over batches). It is measured apart: its seconds and tokens are no part of what training
 spent, it draws no random number, and nothing is chosen by it.
@@ -13,7 +13,6 @@ spent, it draws no random number, and nothing is chosen by it.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,11 +24,21 @@ from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
 from bench.errors import NotFinite
+from bench.train import checkpoints
 from bench.train.encoded import IGNORED
 
-STATE = "meter.json"
 #: How often the validation loss is taken, beside once before training.
-LOOKS = 6
+EVALUATIONS = 6
+#: The counts that a checkpoint holds.
+KEPT = (
+    "examples",
+    "supervised_tokens",
+    "total_tokens",
+    "steps",
+    "curve",
+    "validation_seconds",
+    "seconds",
+)
 #: One collated micro-batch: `input_ids`, `attention_mask` and `labels`, each (rows, length).
 Batch = Mapping[str, torch.Tensor]
 
@@ -48,6 +57,18 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.steps = 0
         self.curve: list[dict[str, float]] = []
         self.validation_seconds = 0.0
+        #: Wall-clock seconds of the training loop up to the checkpoint that it was resumed from.
+        self.earlier_seconds = 0.0
+        self._began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of the training loop so far, of earlier tries up to their checkpoint too."""
+        return self.earlier_seconds + time.perf_counter() - self._began
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start the clock of this try."""
+        self._began = time.perf_counter()
 
     def count(self, batch: dict[str, Any]) -> None:
         """Add one micro-batch: `labels` (rows, length) and `attention_mask` (rows, length)."""
@@ -57,19 +78,19 @@ class Meter(TrainerCallback):  # type: ignore[misc]
         self.total_tokens += int(batch["attention_mask"].sum())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Follow the trainer's own count of optimizer steps, and ask for a look where one is due."""
+        """Follow the trainer's own count of optimizer steps, and ask for the validation loss where due."""
         self.steps = state.global_step
-        control.should_evaluate = state.global_step in looks(state.max_steps)
+        control.should_evaluate = state.global_step in evaluation_points(state.max_steps)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
         """Keep one point of the curve. Raises `NotFinite`."""
         logs = logs or {}
-        for name, said in (("eval_loss", "validation loss"), ("loss", "loss")):
+        for name, label in (("eval_loss", "validation loss"), ("loss", "loss")):
             if not math.isfinite(float(logs.get(name, 0.0))):
                 raise NotFinite(
-                    f"{said} became {logs[name]} at step {state.global_step} of {state.max_steps}"
+                    f"{label} became {logs[name]} at step {state.global_step} of {state.max_steps}"
                 )
         if "eval_loss" in logs:
             self.curve.append(
@@ -91,19 +112,18 @@ class Meter(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave the counts in the checkpoint, so that a resumed run reports the whole."""
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        kept = {key: value for key, value in vars(self).items() if key != "report"}
-        (folder / STATE).write_text(json.dumps(kept))
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoints.mark(checkpoint, {name: getattr(self, name) for name in KEPT})
 
-    def resume(self, checkpoint: Path) -> None:
+    def resume(self, counts: Mapping[str, Any]) -> None:
         """Take up the counts that a checkpoint holds."""
-        for key, value in json.loads((checkpoint / STATE).read_text()).items():
-            setattr(self, key, value)
+        for name in KEPT:
+            setattr(self, "earlier_seconds" if name == "seconds" else name, counts[name])
 
 
-def looks(steps: int) -> set[int]:
+def evaluation_points(steps: int) -> set[int]:
     """The optimizer steps after which the validation loss is taken; the last is among them."""
-    return {max(1, round(steps * look / LOOKS)) for look in range(1, LOOKS + 1)}
+    return {max(1, round(steps * point / EVALUATIONS)) for point in range(1, EVALUATIONS + 1)}
 
 
 def mean_loss(model: Any, batches: Sequence[Batch]) -> float:
@@ -113,18 +133,18 @@ def mean_loss(model: Any, batches: Sequence[Batch]) -> float:
     model.eval()
     with torch.no_grad():
         for batch in batches:
-            here = {name: value.to(model.device) for name, value in batch.items()}
+            inputs = {name: value.to(model.device) for name, value in batch.items()}
             count = int((batch["labels"] != IGNORED).sum())
-            total += float(model(**here).loss) * count  # a model's own loss is the mean of one batch
+            total += float(model(**inputs).loss) * count  # a model's own loss is the mean of one batch
             tokens += count
     model.train(training)
     return total / tokens
 
 
 def metered(trainer: type, meter: Meter, validation: Sequence[Batch] = ()) -> type:
-    """The trainer class, taking examples in the contract's order and telling the meter of each batch.
+    """The trainer class, taking examples in the contract's order and passing each batch to the meter.
 
-    Its evaluation is the mean loss on the validation batches; trackers are told of it too.
+    Its evaluation is the mean loss on the validation batches; trackers receive it too.
     """
 
     class Metered(trainer):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import provenance
+from bench import devices, provenance
 from bench.digest import file_digest
 from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable
 from bench.judge.compare import to_data
@@ -213,7 +213,7 @@ def _allowed(packages: Environment, yes: bool) -> Environment:
 def _task(a: Stored, b: Stored) -> Task:
     """Raises `Incomparable` and what `preflight` raises where A's weights cannot be used here."""
     first, second = a.record.run, b.record.run
-    if second.device != provenance.device():
+    if second.device != devices.here().device:
         raise Incomparable(f"B ran on {second.device}, which is not here")
     folder = a.folder / ("model" if first.recipe.method == "full" else "adapter")
     for name, digest in a.record.artifacts.items():

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import provenance, registry
+from bench import devices, provenance, registry
 from bench.data import prepare, sources
 from bench.errors import DataError, RequestError, UnknownName
 from bench.harness import harness
@@ -86,7 +86,9 @@ def resolve(
     evaluation = dataset(args.eval or args.train, given)
     if unused := set(given) - {train.name, evaluation.name}:
         raise RequestError(f"--data {sorted(unused)[0]}=...: neither --train nor --eval names it")
-    device = provenance.device()
+    device = devices.here().device
+    if note := devices.here().note:
+        notes.append(note)
     scale = _scale(args.scale, device, notes)
     models = _models(args.models, scale, notes)
     metrics = tuple(name for name in args.metrics.split(",") if name)

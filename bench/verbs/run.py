@@ -7,11 +7,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from bench import provenance
+from bench import devices, provenance
 from bench.judge.board import board
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
-from bench.launch.process import Pool
+from bench.launch.process import Pool, check_platform
 from bench.render import export
 from bench.render.text import leaderboard
 from bench.store.ledger import Ledger
@@ -65,6 +65,7 @@ def carry_out(
     missing = [run for run in asked.runs if not ledger.finished(run.id)]
     if not missing:
         return []
+    check_platform()
     environment.build(packages)
     selection = request.selection(asked, ledger)
     for note in asked.notes:
@@ -82,8 +83,9 @@ def settings_for(args: argparse.Namespace, device: str) -> Settings:
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
     and on --jobs alone, never on how many runs are left.
     """
-    cores, gpus = provenance.cores(), provenance.gpu_count()
-    jobs = max(1, args.jobs or (max(1, gpus) if device == "cuda" else cores))
+    cores = provenance.cores()
+    gpus = devices.here().slots if device == "cuda" else ()
+    jobs = max(1, args.jobs or (cores if device == "cpu" else len(gpus)))
     return Settings(
         jobs=jobs,
         threads=max(1, cores // jobs),
@@ -92,5 +94,5 @@ def settings_for(args: argparse.Namespace, device: str) -> Settings:
         time_limit=args.time_limit,
         checkpoint_every=args.checkpoint_every,
         trackers=tuple(name for name in args.report_to.split(",") if name),
-        gpus=gpus if device == "cuda" else 0,
+        gpus=gpus,
     )

@@ -95,6 +95,7 @@ def texts(task: Task) -> list[str]:
 
     from bench.run.encode import encode_prompt
     from bench.run.generate import complete
+    from bench.train.numerics import precision
 
     torch.set_num_threads(task.threads)
     run, contract = task.run, task.run.contract
@@ -114,7 +115,14 @@ def texts(task: Task) -> list[str]:
         )
         for question, context in task.prompts
     ]
-    written = complete(loaded.model, loaded.tokenizer, prompts, contract.decoding, run.model.objective)
+    written = complete(
+        loaded.model,
+        loaded.tokenizer,
+        prompts,
+        contract.decoding,
+        run.model.objective,
+        dtype=None if run.backend == "unsloth" else precision(run),
+    )
     return [completion.text for completion in written]
 
 
