@@ -80,10 +80,10 @@ def restates(example: Example) -> bool:
     """
     if example.context:
         return False
-    asked = set(re.findall(r"\w{4,}", example.question.lower()))
+    asked_words = set(re.findall(r"\w{4,}", example.question.lower()))
     answer = example.answers[0].lower()
-    shared = sum(word in answer for word in asked)
-    return bool(asked) and shared >= RESTATING_SHARE * len(asked) and len(answer.split()) <= 100
+    shared = sum(word in answer for word in asked_words)
+    return bool(asked_words) and shared >= RESTATING_SHARE * len(asked_words) and len(answer.split()) <= 100
 
 
 def document(example: Example, tokenizer: PreTrainedTokenizerBase) -> Document | None:

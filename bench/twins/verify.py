@@ -76,9 +76,9 @@ def _model(family: str, folder: Path, texts: corpus.Corpus | None) -> list[Check
     if texts is None:
         return []
     facts = card.read(folder)
-    told = facts["verified_loss"]
+    recorded = facts["verified_loss"]
     documents = corpus.documents(texts.validation, tokenizer)[: facts["verified_documents"]]
     loss_now = loss.validation(model, documents)["all"]
-    if abs(loss_now - told) <= TOLERANCE:
+    if abs(loss_now - recorded) <= TOLERANCE:
         return []
-    return [CheckedFile(family, "model", f"validation loss {loss_now:.4f}, its card says {told:.4f}")]
+    return [CheckedFile(family, "model", f"validation loss {loss_now:.4f}, its card says {recorded:.4f}")]

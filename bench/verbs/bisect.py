@@ -2,7 +2,7 @@
 
 Options that are left out take the smallest values that can answer: with `--fails` the smoke budget
 and one causal twin, since code that breaks does so in the first steps; with a metric all models that
-are asked for at the ends, and then the one that moved. A run that died of an exception is not repeated
+are run at the ends, and then the one that moved. A run that died of an exception is not repeated
 when the search resumes; one that was killed is.
 """
 
@@ -28,7 +28,7 @@ from bench.verbs.compare import write
 from bench.versions import environment, solver
 from bench.versions.environment import Environment
 
-#: What `--fails` runs where nothing else is asked for.
+#: What `--fails` runs where no other run is requested.
 SMALLEST = {"budget": "smoke", "eval_limit": 20, "max_new_tokens": 16}
 
 
@@ -136,36 +136,36 @@ class _Attempts:
         args.models, args.seeds = ",".join(models), ",".join(map(str, range(seeds)))
         try:
             packages = environment.solve([*args.packages, f"{args.package}=={release}"])
-            asked = request.resolve(args, packages.versions)
-            self._same_plan(asked)
-            self.environments[release], self.requests[release] = packages, asked
-            known = self._known(asked)
+            requested = request.resolve(args, packages.versions)
+            self._same_plan(requested)
+            self.environments[release], self.requests[release] = packages, requested
+            known = self._known(requested)
             if not known:
-                run.carry_out(args, asked, self.ledger, packages)
+                run.carry_out(args, requested, self.ledger, packages)
         except EnvironmentUnsolvable as error:
             return Trial(release, unbuildable=str(error))
-        failed = known or self._known(asked, died=True)
+        failed = known or self._known(requested, died=True)
         records, messages = self.ledger.load(
-            planned.id for planned in asked.runs if self.ledger.finished(planned.id)
+            planned.id for planned in requested.runs if self.ledger.finished(planned.id)
         )
         self.records[release], self.failures[release] = records, failed
-        if failed or len(records) < len(asked.runs):
+        if failed or len(records) < len(requested.runs):
             why = failed[0].reason if failed else "; ".join(messages) or "left no record"
             return Trial(release, error=why)
         return self._scores(release, records, models)
 
-    def _same_plan(self, asked: request.Request) -> None:
+    def _same_plan(self, requested: request.Request) -> None:
         """Raise `RequestError` where a spec was edited while the search went on."""
-        for planned in asked.runs:
+        for planned in requested.runs:
             plan = (planned.recipe, planned.checkpoint, planned.contract)
             if self.plans.setdefault(planned.name, plan) != plan:
                 raise RequestError(
                     f"model '{planned.name}' or its data changed during the search; start it again"
                 )
 
-    def _known(self, asked: request.Request, died: bool = False) -> list[Failure]:
+    def _known(self, requested: request.Request, died: bool = False) -> list[Failure]:
         """Failures of these runs; those by an exception come again, unlike a kill, and need no repeat."""
-        ids = {planned.id for planned in asked.runs if not self.ledger.finished(planned.id)}
+        ids = {planned.id for planned in requested.runs if not self.ledger.finished(planned.id)}
         return [
             failure for failure in self.ledger.failed() if failure.id in ids and (died or failure.traceback)
         ]

@@ -35,18 +35,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Output:
     """Carry out what is missing, then make the board of all that the ledger holds."""
     packages = environment.solve(args.packages)
-    asked = request.resolve(args, packages.versions)
+    requested = request.resolve(args, packages.versions)
     ledger = Ledger(args.out)
-    failures = carry_out(args, asked, ledger, packages)
-    return board_of(asked, ledger, exit_code=1 if failures else 0)
+    failures = carry_out(args, requested, ledger, packages)
+    return board_of(requested, ledger, exit_code=1 if failures else 0)
 
 
-def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Output:
-    """Write the board of all records; print what belongs to the contract that was asked for."""
+def board_of(requested: request.Request, ledger: Ledger, exit_code: int) -> Output:
+    """Write the board of all records; print what belongs to the contract that was requested."""
     stored, messages = ledger.load()
     failures = ledger.failed()
     file = report.write(board(stored, failures), ledger.out / f"{report.NAME}.md")
-    contract = asked.contract.digest
+    contract = requested.contract.digest
     shown = board(
         [record for record in stored if record.record.run.contract.digest == contract],
         [failure for failure in failures if failure.run.contract.digest == contract],
@@ -58,20 +58,20 @@ def board_of(asked: request.Request, ledger: Ledger, exit_code: int) -> Output:
 
 
 def carry_out(
-    args: argparse.Namespace, asked: request.Request, ledger: Ledger, packages: environment.Environment
+    args: argparse.Namespace, requested: request.Request, ledger: Ledger, packages: environment.Environment
 ) -> list[Failure]:
     """Carry out the runs that have no record yet, in their environment; those that died."""
-    environment.check_backend(asked.runs, packages)
-    missing = [run for run in asked.runs if not ledger.finished(run.id)]
+    environment.check_backend(requested.runs, packages)
+    missing = [run for run in requested.runs if not ledger.finished(run.id)]
     if not missing:
         return []
     check_platform()
     environment.build(packages)
-    selection = request.selection(asked, ledger)
-    for note in asked.notes:
+    selection = request.selection(requested, ledger)
+    for note in requested.notes:
         print(f"bench: {note}", file=sys.stderr)
-    settings = settings_for(args, asked.runs[0].device)
-    work = [(run, asked.folders[run.id], selection) for run in missing]
+    settings = settings_for(args, requested.runs[0].device)
+    work = [(run, requested.folders[run.id], selection) for run in missing]
     pool = Pool(settings.threads, extra=packages.variables)
     with closing(pool), progress.watcher(len(missing)) as watcher:
         return drive(work, ledger, settings, watcher, pool)

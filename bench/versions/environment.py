@@ -74,12 +74,12 @@ class Environment:
         return {"PYTHONPATH": os.pathsep.join(parts)}
 
 
-def solve(asked: Sequence[str]) -> Environment:
-    """The environment in which every asked requirement holds; nothing is installed yet.
+def solve(requirements: Sequence[str]) -> Environment:
+    """The environment in which every requirement holds; nothing is installed yet.
 
     Raises `EnvironmentUnsolvable` with the solver's reason, `RequestError` for what is no requirement.
     """
-    wanted = tuple(sorted(str(solver.requirement(text)) for text in asked))
+    wanted = tuple(sorted(str(solver.requirement(text)) for text in requirements))
     if not wanted:
         return Environment()
     key = digest([wanted, solver.installed(), sys.implementation.cache_tag, sys.platform])

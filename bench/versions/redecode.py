@@ -68,8 +68,8 @@ def redecode(tasks: Sequence[Task], variables: Mapping[str, str]) -> list[list[s
     for line in done.stdout.splitlines():
         answer = json.loads(line)
         answers.append(answer.get("texts", answer.get("reason")))
-    said = done.stderr.strip().splitlines()
-    lost = said[-1][:300] if said else f"exit status {done.returncode}"
+    complaints = done.stderr.strip().splitlines()
+    lost = complaints[-1][:300] if complaints else f"exit status {done.returncode}"
     return answers + [f"the process died: {lost}"] * (len(tasks) - len(answers))
 
 

@@ -128,22 +128,18 @@ def releases(package: str, first: str, last: str) -> list[str]:
 
 
 def _roots(wanted: Sequence[str]) -> list[str]:
-    """What was asked, and what this program needs beside it.
+    """The wanted packages, and what this program needs beside them.
 
-    An asked package may leave the range that this program was released with: to try that is the point.
+    A wanted package may leave the range that this program was released with: to try that is the point.
     """
-    asked = {canonicalize_name(Requirement(text).name) for text in wanted}
+    names = {canonicalize_name(Requirement(text).name) for text in wanted}
     try:
         own = [Requirement(text) for text in metadata.requires(DISTRIBUTION) or []]
     except metadata.PackageNotFoundError:  # run from a clone
         own = [Requirement(name) for name in (*ALWAYS[1:], *CAUSAL, *ADAPTER, *FOUR_BIT)]
-    needed = [
-        requirement_of_package
-        for requirement_of_package in own
-        if requirement_of_package.marker is None or requirement_of_package.marker.evaluate({"extra": ""})
-    ]
+    needed = [need for need in own if need.marker is None or need.marker.evaluate({"extra": ""})]
     present = [name for name in needed if canonicalize_name(name.name) in installed()]
-    return [*wanted, *(str(name) for name in present if canonicalize_name(name.name) not in asked)]
+    return [*wanted, *(str(name) for name in present if canonicalize_name(name.name) not in names)]
 
 
 def _stub(folder: Path, name: str, version: str) -> str:
@@ -151,11 +147,11 @@ def _stub(folder: Path, name: str, version: str) -> str:
     is_fixed = "+" in version or name in FIXED
     shown = f"{version.partition('+')[0]}+{INSTALLED}" if is_fixed else version
     needs = [f"Requires-Dist: {text}" for text in metadata.requires(name) or []]
-    said = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {shown}", *needs]
+    metadata_lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {shown}", *needs]
     stem = f"{name.replace('-', '_')}-{shown}"
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
         info = f"{stem}.dist-info"
-        wheel.writestr(f"{info}/METADATA", "\n".join(said) + "\n")
+        wheel.writestr(f"{info}/METADATA", "\n".join(metadata_lines) + "\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
     return f"{name}=={shown}"
@@ -205,5 +201,5 @@ def reason(stderr: str) -> str:
     lines = [
         line.strip().removeprefix("error:").removeprefix("cause:").strip() for line in stderr.splitlines()
     ]
-    said = [line for line in lines if line and not line.startswith(("hint:", "No solution found"))]
-    return " ".join(said).replace(f"+{INSTALLED}", "")[:600] or "uv failed without a reason"
+    reasons = [line for line in lines if line and not line.startswith(("hint:", "No solution found"))]
+    return " ".join(reasons).replace(f"+{INSTALLED}", "")[:600] or "uv failed without a reason"

@@ -94,17 +94,17 @@ def of_group(group: Group, packs: Packs) -> dict[str, Any] | None:
         for row, made in zip(group.rows, models, strict=True):
             if turn >= len(row.stored):
                 continue
-            one = row.stored[turn]
+            stored = row.stored[turn]
             if turn == 0:
-                made["base"] = packs.add([cut(text["base"]) for text in _in_order(one)])
-                made["baseScores"] = _thousandths(one, "base")
-            tuned = packs.add([cut(text["tuned"]) for text in _in_order(one)])
+                made["base"] = packs.add([cut(text["base"]) for text in _in_order(stored)])
+                made["baseScores"] = _thousandths(stored, "base")
+            tuned = packs.add([cut(text["tuned"]) for text in _in_order(stored)])
             if tuned is None:
                 left_out += 1
                 continue
-            seed = one.record.run.seed
+            seed = stored.record.run.seed
             made["runs"].append(
-                {"seed": seed, "id": one.record.id, "pack": tuned, "scores": _thousandths(one, "tuned")}
+                {"seed": seed, "id": stored.record.id, "pack": tuned, "scores": _thousandths(stored, "tuned")}
             )
     shown = [made for made in models if made["runs"]]
     return {"questions": questions, "models": shown, "leftOut": left_out} if shown else None

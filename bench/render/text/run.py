@@ -169,8 +169,8 @@ def _further(further: Mapping[str, Mapping[str, float]]) -> list[str]:
         return []
     names = list(further["tuned"])
     table = [["", *names]]
-    for row, said in (("tuned", "tuned"), ("base", "untuned")):
-        table.append([said, *(f"{further[row][name]:.4g}" for name in names)])
+    for row, label in (("tuned", "tuned"), ("base", "untuned")):
+        table.append([label, *(f"{further[row][name]:.4g}" for name in names)])
     return ["", *columns(table, right=range(1, len(names) + 1))]
 
 
