@@ -57,7 +57,7 @@ def run_verb(arguments: list[str]) -> int:
         if args.json:
             print(json.dumps(output.data, indent=1, ensure_ascii=False, default=str), flush=True)
         elif output.text:
-            print(output.text, flush=True)
+            print(_for_terminal(output.text) if sys.stdout.isatty() else output.text, flush=True)
     except BenchError as error:
         _complain(error, as_json=args.json)
         return error.exit_code
@@ -86,6 +86,12 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
         if name == verb:
             import_module(module).configure(sub)
     return parser
+
+
+def _for_terminal(text: str) -> str:
+    from bench.render import colour  # late: a pipe needs no colours
+
+    return colour.painted(text)
 
 
 def _complain(error: BenchError, as_json: bool) -> None:

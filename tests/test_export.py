@@ -16,6 +16,7 @@ from records import make_board, make_failure, make_record
 
 from bench.cli import main
 from bench.judge.board import MAIN, Board, board
+from bench.render import facts
 from bench.render.card import model_card
 from bench.render.chart import svg, write_png
 from bench.render.export import as_data, rows, write_csv, write_parquet
@@ -91,7 +92,7 @@ def test_the_svg_is_whole_and_says_every_score(found: Board) -> None:
     root = ElementTree.fromstring(text)
     texts = [one.text for one in root.iter("{http://www.w3.org/2000/svg}text")]
     for row in found.groups[0].rows:
-        assert row.model in texts
+        assert facts.sized_name(row) in texts
         assert f"{row.tuned[MAIN].mean:.3f}" in texts
         assert row.model in (root[0].text or "")
     assert root[0].tag.endswith("title")
@@ -117,7 +118,7 @@ def test_a_name_cannot_break_the_svg(tmp_path: Path) -> None:
     model = one.record.run.model.model_copy(update={"name": "a<b&\"c'"})
     record = one.record.model_copy(update={"run": one.record.run.model_copy(update={"model": model})})
     root = ElementTree.fromstring(svg(board([Stored(record, one.folder)])))
-    assert "a<b&\"c'" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert "a<b&\"c' twin, 1.87 M" in [text.text for text in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_the_png_is_a_picture(found: Board, tmp_path: Path) -> None:
@@ -194,9 +195,9 @@ def test_report_puts_the_board_into_a_readme(tmp_path: Path, capsys: pytest.Capt
     readme.write_text("before\n<!-- board:start -->\nold\n<!-- board:end -->\nafter\n", encoding="utf-8")
     command(capsys, "report", "--out", str(tmp_path), "--readme", str(readme))
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith("before\n<!-- board:start -->\n![")
+    assert text.startswith("before\n<!-- board:start -->\n**gpt2 twin scores")
     assert text.endswith("\n<!-- board:end -->\nafter\n")
-    assert "| gpt2 |" in text
+    assert "| gpt2 twin, 1.87 M |" in text
     assert "old" not in text
     command(capsys, "report", "--out", str(tmp_path), "--readme", str(readme))
     assert readme.read_text(encoding="utf-8") == text

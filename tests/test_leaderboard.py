@@ -6,6 +6,7 @@ Whole outputs are golden files; after a wanted change: `BENCH_GOLDEN=write pytes
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from markdown_it import MarkdownIt
 from records import make_board, make_contract, make_failure, make_record
 
 from bench.judge.board import Board, board
-from bench.render import words
+from bench.render import colour, words
 from bench.render.text.leaderboard import markdown, readme_block, terminal
 from bench.store.ledger import Ledger, Stored
 
@@ -63,6 +64,40 @@ def test_a_narrow_terminal_gets_the_golden_one(everything: Board) -> None:
 def test_the_terminal_board_fits(everything: Board, width: int) -> None:
     """No line is wider than asked for."""
     assert max(map(len, terminal(everything, width).splitlines())) <= width
+
+
+def test_a_twin_is_never_called_by_its_siblings_name_alone(tmp_path: Path) -> None:
+    """Nobody may read that GPT-2 beats Llama-3.1; a published checkpoint keeps its name."""
+    twins = board([make_record(tmp_path, "gpt2"), make_record(tmp_path, "llama-2-7b")])
+    for text in (terminal(twins), markdown(twins), readme_block(twins.runs)):
+        mentions = re.findall(r"(?:gpt2|llama-2-7b)\b(?! twin).{0,20}", text)
+        assert not mentions
+    published = board([make_record(tmp_path / "full", "gpt2", scale="full")])
+    assert "gpt2" in terminal(published)
+    assert "twin" not in terminal(published)
+
+
+def test_a_mean_above_the_copy_row_is_not_enough_to_beat_it(everything: Board) -> None:
+    """The best twin has 0.214 against 0.209, which its paired interval cannot tell apart."""
+    assert "none clearly beats the copy of the question" in terminal(everything)
+
+
+def test_the_verdict_comes_first_and_the_contract_after_the_table(everything: Board) -> None:
+    for text in (terminal(everything), markdown(everything)):
+        verdict, table, contract = (text.index(words) for words in ("clearly improved", "Rank", "Trained on"))
+        assert verdict < table < contract
+
+
+def test_a_terminal_gets_colour_and_the_same_words(everything: Board) -> None:
+    text = terminal(everything)
+    painted = colour.painted(text)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == text
+    assert "\x1b[1m" in painted
+
+
+def test_no_colour_is_no_colour(everything: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert colour.painted(terminal(everything)) == terminal(everything)
 
 
 def test_a_long_name_does_not_break_the_terminal(tmp_path: Path) -> None:

@@ -211,9 +211,9 @@ def open_question(opened: Page, words: str) -> None:
 def test_headers_sort_the_board(opened: Page) -> None:
     """A numeric column opens with the highest, then turns; the sort is announced."""
     opened.click("th.name .sort")
-    assert opened.models() == ["bart-large-xsum", "gpt2", "llama-2-7b"]
+    assert opened.models() == ["bart-large-xsum twin", "gpt2 twin", "llama-2-7b twin"]
     opened.click("th.name .sort")
-    assert opened.models() == ["llama-2-7b", "gpt2", "bart-large-xsum"]
+    assert opened.models() == ["llama-2-7b twin", "gpt2 twin", "bart-large-xsum twin"]
     assert opened.one("thead th.name").get_attribute("aria-sort") == "descending"
     opened.click("thead th:nth-child(9) .sort")
     assert opened.one("thead th.name").get_attribute("aria-sort") == "none"
@@ -237,15 +237,15 @@ def test_reference_rows_stay_below(opened: Page) -> None:
 def test_filters_leave_what_fits(opened: Page) -> None:
     """By family, by method, by name, and back."""
     opened.choose("#by-family", "llama-2")
-    assert opened.models() == ["llama-2-7b"]
+    assert opened.models() == ["llama-2-7b twin"]
     assert opened.texts("#matches") == ["1 of 3 rows"]
     opened.choose("#by-family", "")
     opened.choose("#by-method", "full")
-    assert opened.models() == ["bart-large-xsum"]
+    assert opened.models() == ["bart-large-xsum twin"]
     opened.one("#filters [type=reset]").click()
     opened.until(lambda: len(opened.models()) == 3)
     opened.type("#by-model", "GPT")
-    assert opened.models() == ["gpt2"]
+    assert opened.models() == ["gpt2 twin"]
 
 
 def test_a_question_is_searched_and_opened(opened: Page) -> None:
@@ -504,7 +504,7 @@ def test_every_model_has_a_training_and_a_validation_curve(records: list[Stored]
     for name in ("Training loss", "Validation loss"):
         [figure] = re.findall(rf"<figure>(?:(?!</figure>).)*>{name}<.*?</figure>", text, re.DOTALL)
         drawn = re.findall(r'data-model="([^"]+)"', figure)
-        assert set(drawn) == {one.record.run.name for one in records}
+        assert set(drawn) == {f"{stored.record.run.name} twin" for stored in records}
         assert "Training examples seen" in figure
 
 

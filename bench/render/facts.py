@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from bench.judge.board import MAIN, Group
+from bench.judge.board import MAIN, BoardRow, Group, ReferenceRow
+from bench.judge.doubts import Code
 from bench.judge.table_doubts import table_doubts
 from bench.render import words
 from bench.render.doubts import badge
@@ -24,6 +25,21 @@ class Note:
     models: tuple[str, ...]
 
 
+def name(row: BoardRow) -> str:
+    """What a row is called: a twin is never called by its sibling's name alone."""
+    return f"{row.model} twin" if is_twin(row) else row.model
+
+
+def sized_name(row: BoardRow) -> str:
+    """The name with the size of a twin, which is far from its sibling's."""
+    return f"{name(row)}, {words.count(row.cost.parameters)}" if is_twin(row) else row.model
+
+
+def is_twin(row: BoardRow) -> bool:
+    """Whether a row's model is a miniature twin."""
+    return row.first.run.checkpoint.kind == "twin"
+
+
 def title(group: Group) -> str:
     """Data, budget and scale in a few words."""
     contract = group.contract
@@ -35,18 +51,19 @@ def title(group: Group) -> str:
 
 def notes(group: Group) -> list[Note]:
     """Every doubt about the group, the models that share its name and reason together."""
-    names = [row.model for row in group.rows]
+    names = [name(row) for row in group.rows]
+    called = {row.model: name(row) for row in group.rows}
     raised = [doubt for row in group.rows for doubt in row.doubts]
     if group.exact:  # a board too large for scores per example has no doubts about them
         raised += table_doubts({row.model: list(row.stored) for row in group.rows})
     bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for doubt in raised:
         shown = badge(doubt)
-        who = f"{doubt.model or 'the whole board'} {shown.amount}".rstrip()
+        who = f"{called.get(doubt.model, doubt.model) or 'the whole board'} {shown.amount}".rstrip()
         bearers[shown.name, shown.reason].append(who)
     return [
-        Note(name, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
-        for (name, reason), models in bearers.items()
+        Note(label, reason, ("all",) if models == names and len(names) > 1 else tuple(models))
+        for (label, reason), models in bearers.items()
     ]
 
 
@@ -64,7 +81,7 @@ def versions(group: Group) -> str:
     holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in group.rows:
         for package, version in row.first.run.versions.items():
-            holders[package][version].append(row.model)
+            holders[package][version].append(name(row))
     parts = []
     for package, versions_of in sorted(holders.items()):
         if len(versions_of) == 1:
@@ -148,24 +165,38 @@ def citation(group: Group) -> str:
     )
 
 
+def _clearly_above(group: Group, bar: ReferenceRow) -> list[BoardRow]:
+    """The rows above a reference by a paired test; by their intervals where scores are not read."""
+    above = [row for row in group.rows if row.tuned[MAIN].mean > bar.scores[MAIN].mean]
+    if not group.exact:
+        return [row for row in above if row.tuned[MAIN].low > bar.scores[MAIN].mean]
+    doubtful = {
+        doubt.model
+        for doubt in table_doubts({row.model: list(row.stored) for row in above})
+        if doubt.code in (Code.EQUALS_REFERENCE, Code.BELOW_REFERENCE) and doubt.names == (bar.name,)
+    }
+    return [row for row in above if row.model not in doubtful]
+
+
 def headline(group: Group) -> str:
     """What the table says, in two sentences."""
     rows, total = group.rows, len(group.rows)
     if total == 1:
-        lead = f"{rows[0].model} scores {words.score(rows[0].tuned[MAIN].mean)} ROUGE-L"
+        lead = f"{name(rows[0])} scores {words.score(rows[0].tuned[MAIN].mean)} ROUGE-L"
     else:
-        leaders = [row.model for row in rows if row.rank[0] == 1]
+        leaders = [name(row) for row in rows if row.rank[0] == 1]
         if len(leaders) == 1:
             lead = f"{leaders[0]} is best"
         elif len(leaders) <= 4:
             lead = f"{', '.join(leaders[:-1])} or {leaders[-1]} is best; the data cannot say which"
         else:
-            lead = f"Any of {len(leaders)} models may be best"
+            things = "twins" if all(map(is_twin, rows)) else "models"
+            lead = f"{leaders[0]} leads, but any of {len(leaders)} {things} may be best"
     gained = sum(row.gain[MAIN].low > 0 for row in rows)
     text = f"{lead}. {gained} of {total} clearly improved on the same model untuned"
     if group.references:
         bar = group.references[0]
-        above = sum(row.tuned[MAIN].mean > bar.scores[MAIN].mean for row in rows)
-        count = f"{above} of {total} score" if above else "none scores"
-        text += f", and {count} above the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
+        above = len(_clearly_above(group, bar))
+        count = f"{above} of {total}" if above else "none"
+        text += f", and {count} clearly beat{'s' * (above < 2)} the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
     return text + "."

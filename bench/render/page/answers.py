@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.judge.board import MAIN, Group
+from bench.render import facts
 from bench.store.ledger import Stored
 
 #: Characters of all packs of a page.
@@ -87,7 +88,7 @@ def of_group(group: Group, packs: Packs) -> dict[str, Any] | None:
     if questions is None:
         return None
     models: list[dict[str, Any]] = [
-        {"model": row.model, "base": None, "baseScores": [], "runs": []} for row in group.rows
+        {"model": facts.name(row), "base": None, "baseScores": [], "runs": []} for row in group.rows
     ]
     left_out = sum(max(0, len(row.stored) - SEEDS) for row in group.rows)
     for turn in range(SEEDS):

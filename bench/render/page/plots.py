@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from bench.judge.board import MAIN, BoardRow, Cost, Group
-from bench.render import words
+from bench.render import facts, words
 from bench.render.page import draw
 from bench.stats import Interval
 
@@ -45,7 +45,7 @@ COSTS = (
 
 def series(group: Group) -> dict[str, int]:
     """Model -> number of its colour and shape, by name, so that a rank moves no colour."""
-    return {model: number for number, model in enumerate(sorted(row.model for row in group.rows))}
+    return {model: number for number, model in enumerate(sorted(facts.name(row) for row in group.rows))}
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -94,12 +94,12 @@ def cost(group: Group, by: CostAxis, numbers: Series) -> Markup:
         px, py = x(points[place][0]), y(points[place][1])
         low, top = _ends(row.tuned[MAIN])
         score = words.score(points[place][1])
-        tip = f"{row.model}: ROUGE-L {score}, {by.name.lower()} {by.show(points[place][0])}"
+        tip = f"{facts.name(row)}: ROUGE-L {score}, {by.name.lower()} {by.show(points[place][0])}"
         parts.append(
-            f'<g class="point" data-model="{escape(row.model)}"><title>{escape(tip)}</title>'
-            + draw.line(px, y(low), px, y(top), f"whisker s{numbers[row.model] % draw.COLOURS}")
-            + draw.marker(numbers[row.model], px, py, 5.5, hollow=place not in best)
-            + labels.place(px, py, row.model)
+            f'<g class="point" data-model="{escape(facts.name(row))}"><title>{escape(tip)}</title>'
+            + draw.line(px, y(low), px, y(top), f"whisker s{numbers[facts.name(row)] % draw.COLOURS}")
+            + draw.marker(numbers[facts.name(row)], px, py, 5.5, hollow=place not in best)
+            + labels.place(px, py, facts.name(row))
             + "</g>"
         )
     names = ", ".join(rows[place].model for place in best)
@@ -110,7 +110,7 @@ def curves(group: Group, numbers: Series, field: str = "loss", name: str = "Trai
     """A logged value over examples seen: seeds thin, their mean thick; none where nothing was logged."""
     wide, high, right = 500.0, 370.0, 362.0
     lines = {
-        row.model: [
+        facts.name(row): [
             _logged(stored.curve, field) for stored in row.stored[:SEEDS] if _logged(stored.curve, field)
         ]
         for row in group.rows[:MOST]
@@ -151,23 +151,26 @@ def seeds(group: Group, numbers: Series) -> Markup | None:
         return None
     wide, left, step = 500.0, 128.0, 34.0
     high = 60 + step * len(rows)
-    means = {row.model: [stored.record.scores["tuned"][MAIN].mean for stored in row.stored] for row in rows}
+    means = {
+        facts.name(row): [stored.record.scores["tuned"][MAIN].mean for stored in row.stored] for row in rows
+    }
     x = draw.spanning([value for values in means.values() for value in values], left, wide - 20)
     parts = [draw.text(left, 10, "ROUGE-L of each seed", "small muted")]
     parts += [draw.line(x(tick), 18, x(tick), high - 42, "grid") for tick in x.ticks()]
     for place, row in enumerate(rows):
         y = 32 + step * place
-        values = means[row.model]
+        values = means[facts.name(row)]
         tip = ", ".join(
             f"seed {seed}: {words.score(value)}" for seed, value in zip(row.seeds, values, strict=True)
         )
-        colour = f"s{numbers[row.model] % draw.COLOURS}"
+        colour = f"s{numbers[facts.name(row)] % draw.COLOURS}"
         parts.append(
-            f'<g class="point" data-model="{escape(row.model)}"><title>{escape(row.model)}, {tip}</title>'
+            f'<g class="point" data-model="{escape(facts.name(row))}">'
+            f"<title>{escape(facts.name(row))}, {tip}</title>"
         )
-        parts.append(draw.text(left - 12, y + 4, row.model, "label", "end"))
+        parts.append(draw.text(left - 12, y + 4, facts.name(row), "label", "end"))
         parts.append(draw.line(x(min(values)), y, x(max(values)), y, f"whisker {colour}"))
-        parts += [draw.marker(numbers[row.model], x(value), y, 4.5) for value in values]
+        parts += [draw.marker(numbers[facts.name(row)], x(value), y, 4.5) for value in values]
         mean = x(row.tuned[MAIN].mean)
         parts.append(draw.line(mean, y - 9, mean, y + 9, "meanline") + "</g>")
     parts += _bottom_axis(x, high - 42, words.score, "the upright line is the mean over seeds")
@@ -191,7 +194,7 @@ def lengths(row: BoardRow, number: int, limit: float) -> Markup:
         )
         parts.append(f'<path class="{role}" d="{steps}"/>')
     own, reference = row.first.written["tuned"].mean_words, row.first.data.reference_words
-    title = f"{row.model}: answers of {own:.0f} words on average, references {reference:.0f}"
+    title = f"{facts.name(row)}: answers of {own:.0f} words on average, references {reference:.0f}"
     return Markup(draw.svg(side, side, title, parts))
 
 

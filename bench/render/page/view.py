@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
 from bench.render.text.leaderboard import LABELS
-from bench.stats import Interval
+from bench.stats import Interval, paired_interval
+from bench.store.scores import Floats
 
 #: Groups after these show their table only, as do groups with more rows than `MANY`.
 DETAILED = 6
 MANY = 60
 #: Topics that a table shows, the most frequent ones.
 TOPICS = 30
+#: Questions from which a topic may have a best model.
+SMALLEST_TOPIC = 10
 OTHERS = tuple(kind for kind in KINDS if kind != MAIN)
 
 
@@ -81,8 +85,9 @@ def _row(
 ) -> dict[str, Any]:
     run, cost = row.first.run, row.cost
     return {
-        "model": row.model,
-        "mark": plots.badge(numbers[row.model]),
+        "model": facts.name(row),
+        "size": words.count(row.cost.parameters) if facts.is_twin(row) else "",
+        "mark": plots.badge(numbers[facts.name(row)]),
         "family": run.model.family,
         "checkpoint": run.model.checkpoint,
         "method": run.recipe.method,
@@ -111,7 +116,7 @@ def _sort_keys(row: BoardRow) -> list[str | float | None]:
     cost = row.cost
     return [
         row.rank[0] * 10_000 + row.rank[1],
-        row.model,
+        facts.name(row),
         round(row.tuned[MAIN].mean, 6),
         None,
         round(row.gain[MAIN].mean, 6),
@@ -142,7 +147,8 @@ def _details(group: Group, numbers: Mapping[str, int]) -> dict[str, Any]:
         "seeds": plots.seeds(group, numbers),
         "topics": topics(group),
         "lengths": [
-            {"model": row.model, "plot": plots.lengths(row, numbers[row.model], limit)} | _written(row)
+            {"model": facts.name(row), "plot": plots.lengths(row, numbers[facts.name(row)], limit)}
+            | _written(row)
             for row in group.rows[: plots.MOST]
         ],
         "more": max(0, len(group.rows) - plots.MOST),
@@ -176,13 +182,17 @@ def topics(group: Group) -> dict[str, Any] | None:
     if len(counts) < 2:
         return None
     names = sorted(sorted(counts), key=lambda name: -counts[name])[:TOPICS]
-    values = {row.model: _by_topic(row) for row in group.rows[: plots.MOST]}
+    scores = {facts.name(row): _by_topic(row) for row in group.rows[: plots.MOST]}
+    values = {
+        model: {topic: float(table.mean()) for topic, table in topics.items()}
+        for model, topics in scores.items()
+    }
     every = [value for topics in values.values() for value in topics.values()]
     low, high = min(every), max(every)
     lines = []
     for name in names:
         cells = [topics.get(name) for topics in values.values()]
-        best = max((value for value in cells if value is not None), default=None)
+        best = _clear_best([topics[name] for topics in scores.values() if name in topics])
         lines.append(
             {
                 "name": name or "(none)",
@@ -191,22 +201,31 @@ def topics(group: Group) -> dict[str, Any] | None:
                     {
                         "text": words.score(value) if value is not None else "",
                         "shade": round((value - low) / (high - low or 1.0), 2) if value is not None else 0,
-                        "best": value is not None and value == best,
+                        "best": place == best,
                     }
-                    for value in cells
+                    for place, value in enumerate(cells)
                 ],
             }
         )
     return {"models": list(values), "lines": lines, "more": len(counts) - len(names)}
 
 
-def _by_topic(row: BoardRow) -> dict[str, float]:
-    by_topic: dict[str, list[float]] = defaultdict(list)
-    for stored in row.stored[: plots.SEEDS]:
-        scores = stored.scores["rows"]["tuned"][MAIN]["f"]
-        for name, value in zip(stored.scores["categories"], scores, strict=True):
-            by_topic[str(name)].append(value)
-    return {name: fmean(values) for name, values in by_topic.items()}
+def _clear_best(tables: list[Floats]) -> int | None:
+    """The place of the model that is better than every other by a paired 95% interval; else none."""
+    order = sorted(range(len(tables)), key=lambda place: -tables[place].mean())
+    if len(order) < 2 or tables[0].shape[1] < SMALLEST_TOPIC:
+        return None
+    first, *others = order
+    clear = all(paired_interval(tables[other], tables[first]).low > 0 for other in others)
+    return first if clear else None
+
+
+def _by_topic(row: BoardRow) -> dict[str, Floats]:
+    """Topic -> tuned scores of its questions, (seeds, questions)."""
+    runs = row.stored[: plots.SEEDS]
+    scores = np.array([stored.scores["rows"]["tuned"][MAIN]["f"] for stored in runs])
+    names = np.array([str(name) for name in runs[0].scores["categories"]])
+    return {str(name): scores[:, names == name] for name in np.unique(names)}
 
 
 def _method(group: Group) -> dict[str, Any]:

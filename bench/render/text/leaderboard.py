@@ -20,7 +20,7 @@ START, END = "<!-- board:start -->", "<!-- board:end -->"
 #: Narrower terminals get fewer columns.
 WIDE = 100
 #: In a narrow terminal, and in a wide one.
-LONGEST_NAME = (18, 24)
+LONGEST_NAME = (20, 26)
 LONGEST_BACKEND = 22
 DASH = "\N{EM DASH}"
 
@@ -30,21 +30,22 @@ def markdown(shown: Board, chart: str | None = None) -> str:
     parts = ["# Leaderboard", ""]
     if not shown.groups:
         parts += [NOTHING, ""]
-    if chart:
-        parts += [f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})", ""]
-    for group in shown.groups:
-        parts += [*markdown_group(group), ""]
+    for place, group in enumerate(shown.groups):
+        parts += [*markdown_group(group, chart if place == 0 else None), ""]
     return "\n".join(parts).rstrip() + "\n"
 
 
-def markdown_group(group: Group) -> list[str]:
-    """One group's heading, contract, table and all that stands below it, as lines."""
+def markdown_group(group: Group, chart: str | None = None) -> list[str]:
+    """One group's heading, verdict, table, chart, contract and notes, as lines."""
     lines = [f"## {md(facts.title(group))}", ""]
     if group.apart:
         lines += [f"Ranked apart from the first table: {md(group.apart)}.", ""]
-    lines += [f"> {md(group.contract.in_words())}", ""]
     if group.rows:
-        lines += [*_markdown_table(group), "", f"{md(facts.reading(group))}", ""]
+        lines += [f"**{md(facts.headline(group))}**", "", *_markdown_table(group), ""]
+        lines += [md(facts.reading(group)), ""]
+    if chart:
+        lines += [_image(chart), ""]
+    lines += [f"> {md(group.contract.in_words())}", ""]
     lines += [
         f"- **{md(note.badge)}** ({md(', '.join(note.models))}): {md(note.reason)}"
         for note in facts.notes(group)
@@ -79,15 +80,21 @@ def readme_block(stored: Sequence[Stored], chart: str = "reports/twins/leaderboa
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
         quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
-        lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *_cost_cells(row)[:2]]))
+        lines.append(
+            _pipe([words.rank(row.rank), md(facts.sized_name(row)), *quality, *_cost_cells(row)[:2]])
+        )
     for reference in group.references:
         cells = [
             f"*{words.score(reference.scores[MAIN].mean)}*",
             f"*{words.interval(reference.scores[MAIN])}*",
         ]
         lines.append(_pipe([DASH, f"*{reference.words}*", *cells, "", "", "", ""]))
-    image = f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})"
-    return "\n".join([image, "", *lines, "", md(facts.headline(group)), "", md(group.contract.in_words())])
+    verdict = f"**{md(facts.headline(group))}**"
+    return "\n".join([verdict, "", *lines, "", _image(chart), "", md(group.contract.in_words())])
+
+
+def _image(chart: str) -> str:
+    return f"![ROUGE-L of every model, base and tuned, with 95% intervals]({chart})"
 
 
 def _markdown_table(group: Group) -> list[str]:
@@ -103,7 +110,7 @@ def _markdown_table(group: Group) -> list[str]:
         quality += [words.score(row.tuned[kind].mean) for kind in others]
         cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
         notes = md(", ".join(badge(doubt).name for doubt in row.doubts))
-        lines.append(_pipe([words.rank(row.rank), md(row.model), *quality, *cost, notes]))
+        lines.append(_pipe([words.rank(row.rank), md(facts.sized_name(row)), *quality, *cost, notes]))
     for reference in group.references:
         cells = [words.score(reference.scores[MAIN].mean), words.interval(reference.scores[MAIN]), "", ""]
         cells += [words.score(reference.scores[kind].mean) for kind in others]
@@ -135,11 +142,12 @@ def _terminal_group(group: Group, width: int) -> list[str]:
     lines.append("=" * len(lines[0]))
     if group.apart:
         lines += _wrap(f"Ranked apart from the first table: {group.apart}.", width)
-    lines += [*_wrap(group.contract.in_words(), width), ""]
     notes = facts.notes(group)
     if group.rows:
+        lines += [*_wrap(facts.headline(group), width), ""]
         lines += [_quality_table(group, width), "", _cost_table(group, notes, width), ""]
         lines += _wrap(facts.reading(group), width)
+    lines += _wrap(group.contract.in_words(), width)
     for letter, note in zip(_letters(len(notes)), notes, strict=True):
         text = f"{letter}  {note.badge} ({', '.join(note.models)}): {note.reason}"
         lines += _wrap(text, width, indent="   ")
@@ -157,7 +165,7 @@ def _quality_table(group: Group, width: int) -> str:
     rows = [
         [
             words.rank(row.rank),
-            clip(row.model, LONGEST_NAME[width >= WIDE]),
+            clip(facts.name(row), LONGEST_NAME[width >= WIDE]),
             _estimate(row.tuned[MAIN], words.score),
             _estimate(row.gain[MAIN], words.change),
             *(words.score(row.tuned[kind].mean) for kind in others),
@@ -179,13 +187,14 @@ def _quality_table(group: Group, width: int) -> str:
 
 
 def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
-    head = ["Model", "Method", "Trainable", "Tokens/s", "Memory", "Time", "Backend", "Notes"]
+    head = ["Model", "Size", "Method", "Trainable", "Tokens/s", "Memory", "Time", "Backend", "Notes"]
     marks: Mapping[tuple[str, str], str] = {
         (note.badge, note.reason): letter for letter, note in zip(_letters(len(notes)), notes, strict=True)
     }
     rows = [
         [
-            clip(row.model, LONGEST_NAME[width >= WIDE]),
+            clip(facts.name(row), LONGEST_NAME[width >= WIDE]),
+            words.count(row.cost.parameters),
             *_cost_cells(row),
             clip(row.first.backend.name, LONGEST_BACKEND),
             " ".join(marks[shown.name, shown.reason] for shown in map(badge, row.doubts)),
@@ -194,8 +203,8 @@ def _cost_table(group: Group, notes: Sequence[facts.Note], width: int) -> str:
     ]
     table = [head, *rows]
     if width < WIDE:  # the backend is what a narrow terminal can best do without
-        table = [row[:6] + row[7:] for row in table]
-    return "\n".join(columns(table, right=[2, 3, 4, 5]))
+        table = [row[:7] + row[8:] for row in table]
+    return "\n".join(columns(table, right=[1, 3, 4, 5, 6]))
 
 
 def _estimate(value: Interval, show: Callable[[float], str]) -> str:
