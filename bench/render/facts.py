@@ -198,5 +198,6 @@ def headline(group: Group) -> str:
         bar = group.references[0]
         above = len(_clearly_above(group, bar))
         count = f"{above} of {total}" if above else "none"
-        text += f", and {count} clearly beat{'s' * (above < 2)} the {bar.words} ({words.score(bar.scores[MAIN].mean)})"
+        score = words.score(bar.scores[MAIN].mean)
+        text += f", and {count} clearly beat{'s' * (above < 2)} the {bar.words} ({score})"
     return text + "."
