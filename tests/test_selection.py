@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from records import make_contract, make_failure, make_record
 
+from bench.cli import run_verb
 from bench.digest import digest
 from bench.errors import Incomparable, RequestError, UnknownName
 from bench.store import record as records_module
@@ -234,3 +235,19 @@ def test_both_sides_read_a_ledger_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(reads) == 1
     assert len(ids(a)) == len(ids(b)) == 1
     assert ids(a) != ids(b)
+
+
+def test_a_backend_names_what_trained_through_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that two frameworks of one recipe are compared as two versions are."""
+    ours = make_record(tmp_path, "llama-2-7b")
+    backend = ours.record.backend.model_copy(update={"name": "unsloth"})
+    theirs = make_record(
+        tmp_path, "llama-2-7b", versions={"unsloth": "2026.11.1"}, changed=0.2, fields={"backend": backend}
+    )
+    ledger = Ledger(tmp_path)
+    assert ids(select("unsloth", ledger)) == {theirs.record.id}
+    assert ids(select("bitsandbytes+peft", ledger)) == {ours.record.id}
+    assert run_verb(["compare", "bitsandbytes+peft", "unsloth", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "llama-2-7b" in text
+    assert "backend" in text

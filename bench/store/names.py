@@ -1,8 +1,8 @@
 """What A and B of a comparison name: from a word on the command line to a set of records.
 
 In the order in which they are tried: a run's id, `current` (the newest record of every run), a saved
-baseline, an environment (`trl==1.14.2`), a folder of records, a unique prefix of a run's id, a git commit
-or tag.
+baseline, an environment (`trl==1.14.2`), a folder of records, a backend (`unsloth`, `bitsandbytes+peft`), a
+unique prefix of a run's id, a git commit or tag.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.store.sides import Side, newest, side_of
 CURRENT = "current"
 KINDS = (
     "a run id or the start of one, a commit or tag, a saved baseline, an environment such as trl==1.14.2, "
-    "a folder of records, or 'current'"
+    "a folder of records, a backend such as unsloth, or 'current'"
 )
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9._-]+==[^,=\s]+(,[A-Za-z0-9._-]+==[^,=\s]+)*")
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
@@ -66,7 +66,11 @@ def select(name: str, ledger: Ledger) -> Side:
     if Path(name).is_dir() and (side := _folder(name)) is not None:
         return side
     records, messages = ledger.load()
-    side = _by_id(name, ledger, records, messages) or _by_commit(name, records, messages)
+    side = (
+        _by_backend(name, records, messages)
+        or _by_id(name, ledger, records, messages)
+        or _by_commit(name, records, messages)
+    )
     if side is None:
         known = [*baselines(ledger), *(stored.record.id for stored in records)]
         raise UnknownName("set of records", name, get_close_matches(name, known, n=1, cutoff=0.6) or [KINDS])
@@ -163,6 +167,12 @@ def _by_id(name: str, ledger: Ledger, records: list[Stored], messages: list[str]
         [failure for failure in failures if failure.id == id],
         [message for message in messages if id in message],
     )
+
+
+def _by_backend(name: str, records: list[Stored], messages: list[str]) -> Side | None:
+    """What trained through these libraries, as the records name them."""
+    kept = [stored for stored in records if stored.record.backend.name == name]
+    return side_of(name, kept, (), messages) if kept else None
 
 
 def _by_commit(name: str, records: list[Stored], messages: list[str]) -> Side | None:
