@@ -1,8 +1,13 @@
 """The driver: hands out runs, watches them, publishes what they leave.
 
-Only the driver writes to the ledger. A run that dies by exception, signal, a loss that is not
-finite or its time limit becomes a failure with its reason; the others go on. After an
-interrupt nothing half-written counts, and the same command takes up what is missing.
+Only the driver writes to the ledger. A run that dies by exception, signal, a loss that is not finite,
+its time limit or a full disk becomes a failure with its reason; the others go on. After an interrupt
+nothing half-written counts, and the same command takes up what is missing; a run that was finished and not
+yet published is published.
+
+Several drivers may share a folder and a plan. A run's worker locks its workspace, so each driver takes what
+nobody works on, waits for the rest and ends with the whole board. The lock is `flock`, which the kernel
+frees when its holder dies; on file systems without it, such as some NFS mounts, run one driver at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,11 +26,13 @@ from bench import devices, provenance
 from bench.launch.process import Pool
 from bench.render.card import model_card
 from bench.run.identity import Run
-from bench.run.job import PENDING, Job
-from bench.store.ledger import Ledger
+from bench.run.job import LOCK, PENDING, Job
+from bench.store.ledger import Ledger, read
 from bench.store.record import CARD, Failure, Record, weights_folder
 
 POLL = 0.25
+#: Seconds until a run that another driver works on is looked at again.
+LOOK_AGAIN = 2.0
 
 
 class Watcher(Protocol):
@@ -56,14 +63,29 @@ class Settings:
     gpus: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """A run that is to be carried out, with its checkpoint's folder and its selection file."""
+
+    run: Run
+    folder: Path | None
+    selection: Path
+    #: How often it was found in another driver's hands, and when it is looked at again.
+    tries: int = 0
+    not_before: float = 0.0
+
+
 @dataclass
 class _Active:
-    run: Run
+    """A run that a process works on."""
+
+    task: _Waiting
     workspace: Path
     slot: int
     deadline: float | None
     failure: dict[str, Any] = field(default_factory=dict)
     done: bool = False
+    busy: bool = False
     timed_out: bool = False
 
 
@@ -75,87 +97,169 @@ def drive(
     pool: Pool | None = None,
 ) -> list[Failure]:
     """Carry out runs, each with its checkpoint's folder and its selection file; the failures."""
-    waiting = list(work)
-    active: dict[str, _Active] = {}
-    failures: list[Failure] = []
     own = pool is None
     pool = pool or Pool(settings.threads)
     try:
-        while waiting or active:
-            while waiting and len(active) < settings.jobs:
-                run, folder, selection = waiting.pop(0)
-                slot = min(set(range(settings.jobs)) - {a.slot for a in active.values()})
-                active[run.id] = _begin(run, folder, selection, slot, ledger, settings, pool)
-                watcher.began(run)
-            for event in pool.events(POLL):
-                attempt = active.get(event["id"])
-                if attempt is None:
-                    continue
-                if event["event"] == "exit":
-                    del active[event["id"]]
-                    if reason := event.get("reason"):  # of the zygote, which died with its runs
-                        attempt.failure.setdefault("reason", f"its parent process died: {reason}")
-                    failure = _end(attempt, event["status"], ledger, settings, watcher)
-                    failures += [failure] if failure else []
-                elif event["event"] == "done":
-                    attempt.done = True
-                elif event["event"] == "failed":
-                    attempt.failure = event
-                else:
-                    watcher.heard(attempt.run, event)
-            for overdue in [a for a in active.values() if a.deadline and time.monotonic() > a.deadline]:
-                overdue.timed_out, overdue.deadline = True, None
-                pool.kill(overdue.run.id)
+        return _Driver(work, ledger, settings, watcher, pool).drive()
     finally:
         if own:
             pool.close()
-    return failures
 
 
-def _begin(
-    run: Run, folder: Path | None, selection: Path, slot: int, ledger: Ledger, settings: Settings, pool: Pool
-) -> _Active:
-    workspace = ledger.workspace(run.id)
-    job = Job(
-        run=run,
-        checkpoint_folder=str(folder) if folder else None,
-        selection=str(selection.resolve()),
-        workspace=str(workspace.resolve()),
-        threads=settings.threads,
-        command=settings.command,
-        commit=settings.tree.commit,
-        dirty=settings.tree.dirty,
-        checkpoint_every=settings.checkpoint_every,
-        trackers=settings.trackers,
-    )
-    pool.submit(job, devices.share(settings.gpus, slot))
-    deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
-    return _Active(run, workspace, slot, deadline)
+class _Driver:
+    """The state of one `drive`: what waits, what runs, and what failed."""
+
+    def __init__(
+        self,
+        work: Sequence[tuple[Run, Path | None, Path]],
+        ledger: Ledger,
+        settings: Settings,
+        watcher: Watcher,
+        pool: Pool,
+    ) -> None:
+        self.waiting = [_Waiting(*parts) for parts in work]
+        self.ledger, self.settings, self.watcher, self.pool = ledger, settings, watcher, pool
+        self.active: dict[str, _Active] = {}
+        self.failures: list[Failure] = []
+
+    def drive(self) -> list[Failure]:
+        """Until nothing waits and nothing runs."""
+        while self.waiting or self.active:
+            now = time.monotonic()
+            while len(self.active) < self.settings.jobs and (task := self._next(now)):
+                self._begin(task)
+            for event in self.pool.events(POLL):
+                self._follow(event)
+            if not self.active and self.waiting:  # other drivers have them all
+                time.sleep(POLL)
+            for overdue in [a for a in self.active.values() if a.deadline and time.monotonic() > a.deadline]:
+                overdue.timed_out, overdue.deadline = True, None
+                self.pool.kill(overdue.task.run.id)
+        return self.failures
+
+    def _next(self, now: float) -> _Waiting | None:
+        """The first run that waits and may be tried."""
+        place = next((n for n, task in enumerate(self.waiting) if task.not_before <= now), None)
+        return None if place is None else self.waiting.pop(place)
+
+    def _begin(self, task: _Waiting) -> None:
+        run, settings = task.run, self.settings
+        try:
+            if self._is_done(task):
+                return
+            workspace = self.ledger.workspace(run.id)
+            slot = min(set(range(settings.jobs)) - {a.slot for a in self.active.values()})
+            job = Job(
+                run=run,
+                checkpoint_folder=str(task.folder) if task.folder else None,
+                selection=str(task.selection.resolve()),
+                workspace=str(workspace.resolve()),
+                threads=settings.threads,
+                command=settings.command,
+                commit=settings.tree.commit,
+                dirty=settings.tree.dirty,
+                checkpoint_every=settings.checkpoint_every,
+                trackers=settings.trackers,
+            )
+            self.pool.submit(job, devices.share(settings.gpus, slot))
+        except OSError as error:
+            self.watcher.began(run)
+            self._fail(run, "start", _of_system(error))
+            return
+        deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
+        self.active[run.id] = _Active(task, workspace, slot, deadline)
+        if not task.tries:
+            self.watcher.began(run)
+
+    def _is_done(self, task: _Waiting) -> bool:
+        """Whether another driver finished the run, or it waits to be published since a driver died."""
+        if self.ledger.finished(task.run.id):
+            if not task.tries:
+                self.watcher.began(task.run)
+            self.watcher.ended(task.run, read(self.ledger.runs / task.run.id), None)
+            return True
+        workspace = self.ledger.workspace(task.run.id)
+        if not (workspace / PENDING).is_file():
+            return False
+        if not task.tries:
+            self.watcher.began(task.run)
+        self._publish(task.run, workspace)
+        return True
+
+    def _follow(self, event: dict[str, Any]) -> None:
+        attempt = self.active.get(event["id"])
+        if attempt is None:
+            return
+        if event["event"] == "exit":
+            del self.active[event["id"]]
+            if reason := event.get("reason"):  # of the zygote, which died with its runs
+                attempt.failure.setdefault("reason", f"its parent process died: {reason}")
+            self._end(attempt, event["status"])
+        elif event["event"] == "busy":
+            attempt.busy = True
+        elif event["event"] == "done":
+            attempt.done = True
+        elif event["event"] == "failed":
+            attempt.failure = event
+        else:
+            self.watcher.heard(attempt.task.run, event)
+
+    def _end(self, ended: _Active, status: int) -> None:
+        task = ended.task
+        if ended.busy:  # another driver works on it: look again later
+            again = replace(task, tries=task.tries + 1, not_before=time.monotonic() + LOOK_AGAIN)
+            self.waiting.append(again)
+        elif status == 0 and ended.done:
+            self._publish(task.run, ended.workspace)
+        else:
+            reason = _reason(ended, status, self.settings)
+            stage = ended.failure.get("stage", "start")
+            self._fail(task.run, stage, reason, ended.failure.get("traceback", ""))
+
+    def _publish(self, run: Run, workspace: Path) -> None:
+        """Make a finished run's folder its record; what cannot be written is this run's failure alone."""
+        if self.ledger.finished(run.id):  # another driver was quicker
+            shutil.rmtree(workspace, ignore_errors=True)
+            self.watcher.ended(run, read(self.ledger.runs / run.id), None)
+            return
+        try:
+            record = Record.model_validate_json((workspace / PENDING).read_bytes())
+            shutil.rmtree(workspace / "checkpoints", ignore_errors=True)
+            weights = workspace / weights_folder(adapter=run.recipe.method != "full")
+            (weights / CARD).write_text(model_card(record), encoding="utf-8")
+            published = self.ledger.publish(record, workspace)
+        except OSError as error:
+            self._fail(run, "publish", _of_system(error))
+            return
+        except ValueError:
+            with suppress(OSError):
+                (workspace / PENDING).unlink()
+            self._fail(run, "publish", "its pending record is damaged; the same command runs it again")
+            return
+        for leftover in (PENDING, LOCK):  # last: until then a driver's death loses nothing
+            with suppress(OSError):
+                (published / leftover).unlink()
+        self.watcher.ended(run, record, None)
+
+    def _fail(self, run: Run, stage: str, reason: str, traceback: str = "") -> None:
+        failure = Failure(
+            id=run.id,
+            run=run,
+            stage=stage,
+            reason=reason,
+            traceback=traceback,
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=run.versions,
+        )
+        with suppress(OSError):  # a full disk takes no failure either; it is told and counted all the same
+            self.ledger.fail(failure)
+        self.failures.append(failure)
+        self.watcher.ended(run, None, failure)
 
 
-def _end(ended: _Active, status: int, ledger: Ledger, settings: Settings, watcher: Watcher) -> Failure | None:
-    if status == 0 and ended.done:
-        record = Record.model_validate_json((ended.workspace / PENDING).read_bytes())
-        for leftover in (PENDING, ".lock"):
-            (ended.workspace / leftover).unlink(missing_ok=True)
-        shutil.rmtree(ended.workspace / "checkpoints", ignore_errors=True)
-        weights = ended.workspace / weights_folder(adapter=ended.run.recipe.method != "full")
-        (weights / CARD).write_text(model_card(record), encoding="utf-8")
-        ledger.publish(record, ended.workspace)
-        watcher.ended(ended.run, record, None)
-        return None
-    failure = Failure(
-        id=ended.run.id,
-        run=ended.run,
-        stage=ended.failure.get("stage", "start"),
-        reason=_reason(ended, status, settings),
-        traceback=ended.failure.get("traceback", ""),
-        when=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=ended.run.versions,
-    )
-    ledger.fail(failure)
-    watcher.ended(ended.run, None, failure)
-    return failure
+def _of_system(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}"
 
 
 def _reason(ended: _Active, status: int, settings: Settings) -> str:

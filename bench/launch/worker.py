@@ -12,7 +12,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 #: The longest write to a pipe that other processes' writes cannot split, in bytes.
 LONGEST_LINE = select.PIPE_BUF
@@ -36,12 +36,14 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
         die_before_others()
         workspace = Path(message["job"]["workspace"])
         os.environ.update(message.get("environment", {}))
+        lock = locked(workspace / ".lock")
+        if lock is None:
+            emit({"event": "busy"})
+            os._exit(status)
+        if (workspace / "pending.json").is_file():  # another driver's worker has just finished it
+            emit({"event": "done"})
+            os._exit(0)
         _redirect(workspace / "log.txt")
-        lock = (workspace / ".lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RuntimeError("another process is working on this run; wait for it or stop it") from None
         if message["job"]["run"]["backend"] == "unsloth":
             import unsloth  # noqa: F401  (before the libraries that it patches)
         from bench.run.attempt import execute
@@ -64,6 +66,23 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+def locked(file: Path) -> IO[str] | None:
+    """A file that this process alone holds; none while another holds it, or when its folder is gone.
+
+    The caller keeps the file: closing it frees the lock.
+    """
+    try:
+        lock = file.open("w")
+    except FileNotFoundError:  # published by another driver meanwhile
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        return None
+    return lock
 
 
 def send(events: int, id: str, event: dict[str, Any]) -> None:
@@ -104,7 +123,6 @@ def die_before_others() -> None:
 
 
 def _redirect(log: Path) -> None:
-    log.parent.mkdir(parents=True, exist_ok=True)
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(target, 1)
     os.dup2(target, 2)

@@ -74,7 +74,9 @@ def execute(job: Job, emit: Emit) -> None:
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
     record = record_of(outcome, job, loaded, saved, clock.seconds, clock.gpu_memory, started)
-    (folder / PENDING).write_text(record.model_dump_json(), encoding="utf-8")
+    fresh = folder / f"{PENDING}.tmp"
+    fresh.write_text(record.model_dump_json(), encoding="utf-8")
+    fresh.replace(folder / PENDING)
 
 
 def _train(

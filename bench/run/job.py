@@ -17,6 +17,8 @@ from bench.spec import Example
 
 #: The record of a finished attempt, before the driver publishes it.
 PENDING = "pending.json"
+#: Held by the process that works on a run.
+LOCK = ".lock"
 
 
 class Job(BaseModel):

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,9 +90,18 @@ class Ledger:
         return stored, messages
 
     def failed(self) -> list[Failure]:
-        """The failures that no later success has replaced."""
+        """The failures that no later success has replaced; a file that is none is set aside."""
         files = sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []
-        return [Failure.model_validate_json(file.read_text(encoding="utf-8")) for file in files]
+        failures = []
+        for file in files:
+            try:
+                failures.append(Failure.model_validate_json(file.read_bytes()))
+            except ValueError:
+                with suppress(OSError):
+                    file.replace(file.with_suffix(".damaged"))
+            except OSError:  # a folder, or unreadable: no failure that could be told
+                continue
+        return failures
 
     def workspace(self, id: str) -> Path:
         """Where a run keeps checkpoints and logs until it is finished; it may be there already."""
