@@ -109,11 +109,15 @@ def case(request: pytest.FixtureRequest, shared: Path, dolly: list[Example]) -> 
 
 
 def test_the_prompts_tokens_begin_the_tokens_of_prompt_and_answer(case: Case) -> None:
-    if case.run.model.objective == "seq2seq":
-        pytest.skip("prompt and answer go to encoder and decoder")
-    tokenizer = case.loaded.tokenizer
+    """Of an encoder-decoder the prompt is the encoder's and the answer the decoder's."""
+    tokenizer, objective = case.loaded.tokenizer, case.run.model.objective
     for example in case.examples:
         prompt = tokenizer(render(example, "qa"))["input_ids"]
+        if objective == "seq2seq":
+            (encoded,) = encode_all([example], tokenizer, "qa", 10_000, objective)
+            assert encoded.input_ids == prompt
+            assert tokenizer.decode(encoded.labels, skip_special_tokens=True) == example.answers[0]
+            continue
         whole = tokenizer(render(example, "qa") + example.answers[0])["input_ids"]
         assert whole[: len(prompt)] == prompt
 
