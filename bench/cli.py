@@ -8,6 +8,7 @@ exception is a defect and keeps its traceback.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -17,6 +18,8 @@ from typing import NoReturn
 
 from bench import __version__
 from bench.errors import BenchError
+from bench.render.clean import printable
+from bench.verbs import Output
 
 #: verb -> (module, what it does)
 VERBS: dict[str, tuple[str, str]] = {
@@ -52,12 +55,9 @@ def run_verb(arguments: list[str]) -> int:
     if args.verb is None:
         parser.print_help()
         return 0
+    _accept_any_character()
     try:
         output = import_module(VERBS[args.verb][0]).execute(args)
-        if args.json:
-            print(json.dumps(output.data, indent=1, ensure_ascii=False, default=str), flush=True)
-        elif output.text:
-            print(_for_terminal(output.text) if sys.stdout.isatty() else output.text, flush=True)
     except BenchError as error:
         _complain(error, as_json=args.json)
         return error.exit_code
@@ -65,10 +65,33 @@ def run_verb(arguments: list[str]) -> int:
         print("bench: interrupted; the same command resumes", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader went away; without this Python would complain once more when it exits.
+        return _leave_pipe()
+    return _show(output, as_json=args.json)
+
+
+def _show(output: Output, as_json: bool) -> int:
+    """Print what a verb has to say; the exit code."""
+    text = printable(output.text)
+    if as_json:
+        text = json.dumps(output.data, indent=1, ensure_ascii=False, default=str)
+    elif sys.stdout is not None and sys.stdout.isatty():  # it is none where the caller closed it
+        text = _for_terminal(text)
+    try:
+        if text:
+            print(text, flush=True)
+    except BrokenPipeError:
+        return _leave_pipe()
+    except OSError as error:
+        print(f"bench: the output cannot be written: {error.strerror}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1
     return int(output.exit_code)
+
+
+def _leave_pipe() -> int:
+    """The reader went away; without this Python would complain once more when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
@@ -88,6 +111,13 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _accept_any_character() -> None:
+    """A terminal that has only ASCII or Latin-1 shows `?` for the rest, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _for_terminal(text: str) -> str:
     from bench.render import colour  # late: a pipe needs no colours
 
@@ -98,7 +128,7 @@ def _complain(error: BenchError, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}))
     for line in str(error).splitlines():
-        print(f"bench: {line}", file=sys.stderr)
+        print(f"bench: {printable(line)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from bench.render.clean import printable
 from bench.run.identity import Run
 from bench.store.record import Failure, Record
 
@@ -79,7 +80,8 @@ class Plain:
         return None
 
     def _print(self, run: Run, text: str) -> None:
-        print(f"[{self.over}/{self.total}] {label(run):<22} {text}", file=self.stream, flush=True)
+        line = f"[{self.over}/{self.total}] {label(run):<22} {text}"
+        print(printable(line), file=self.stream, flush=True)
 
 
 class Live(Plain):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bench.judge.board import MAIN, Board, Group
 from bench.render import facts, words
+from bench.render.clean import printable
 from bench.stats import Interval
 
 if TYPE_CHECKING:
@@ -151,11 +152,11 @@ def _label_values(axes: Axes, content: Chart) -> None:
 
 def _plain(text: str) -> str:
     """Text that matplotlib does not take for a formula."""
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")
 
 
 def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _dark_style() -> str:

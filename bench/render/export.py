@@ -15,6 +15,7 @@ from typing import Any
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts
+from bench.render.clean import cell
 from bench.stats import Interval
 
 
@@ -32,7 +33,8 @@ def write_csv(board: Board, file: Path) -> None:
     """The flat rows as CSV."""
     import pandas as pd
 
-    pd.DataFrame(rows(board)).convert_dtypes().to_csv(file, index=False, lineterminator="\n")
+    cells = [{name: cell(value) for name, value in row.items()} for row in rows(board)]
+    pd.DataFrame(cells).convert_dtypes().to_csv(file, index=False, lineterminator="\n")
 
 
 def write_parquet(board: Board, file: Path) -> None:

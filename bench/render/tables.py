@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import tabulate
 from tabulate import DataRow, Line, TableFormat
 
+from bench.render.clean import printable
+
 WIDTH = 100
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
@@ -53,8 +55,15 @@ def pipes(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]
 
 def md(text: str) -> str:
     """Text that markdown takes literally, in one line."""
-    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    flat = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\|*_`\[\]])", r"\\\1", flat)
+
+
+def code(text: str) -> str:
+    """Text as a span of code in markdown, in one line; its fence is longer than any run of backticks."""
+    flat = printable(" ".join(text.split()))
+    fence = "`" * (max((len(run) for run in re.findall("`+", flat)), default=0) + 1)
+    return f"{fence}{flat}{fence}" if len(fence) == 1 else f"{fence} {flat} {fence}"
 
 
 def wrap(text: str, more: str = "", first: str = "") -> list[str]:

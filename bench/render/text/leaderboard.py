@@ -9,7 +9,7 @@ from bench.judge.board import MAIN, Board, BoardRow, Group, board
 from bench.judge.pooling import KINDS
 from bench.render import facts, words
 from bench.render.doubts import badge
-from bench.render.tables import clip, columns, md
+from bench.render.tables import clip, code, columns, md
 from bench.stats import Interval
 from bench.store.ledger import Stored
 
@@ -53,7 +53,7 @@ def markdown_group(group: Group, chart: str | None = None) -> list[str]:
     if group.failures:
         lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
     if group.rows:
-        lines += ["", f"Run with `{facts.command(group)}`; {md(facts.places(group))}.", ""]
+        lines += ["", f"Run with {code(facts.command(group))}; {md(facts.places(group))}.", ""]
         lines += [f"Versions: {md(facts.versions(group))}."]
     if group.left_out:
         lines += ["", facts.left_out(group)]
