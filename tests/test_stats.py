@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
@@ -187,7 +187,8 @@ def test_p_is_fine_enough_for_a_table_of_thousands():
 @few
 @given(scores, scores, st.floats(-2, 2))
 def test_moving_b_moves_the_difference_and_nothing_else(a, b, step):
-    """Adding a constant to b shifts the whole interval by it."""
+    """Adding a constant to b shifts the whole interval by it, unless examples become equal or cease to be."""
+    assume(np.count_nonzero(b - a) == np.count_nonzero(b + step - a))
     here, there = paired_interval(a, b), paired_interval(a, b + step)
     assert there.low == pytest.approx(here.low + step, abs=1e-4)
     assert there.high == pytest.approx(here.high + step, abs=1e-4)
@@ -460,3 +461,23 @@ def test_importing_the_statistics_does_not_import_scipy():
     """`bench --help` must start fast."""
     program = "import sys, bench.stats; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("changed", [3, 5, 8, 10, 20])
+def test_few_changed_answers_are_no_proof(changed):
+    """Mean-zero changes in few of 200 answers: the interval leaves out zero in at most 5%, and p agrees."""
+    generator = np.random.default_rng(changed)
+    left_out = 0
+    for place in range(300):
+        b = np.zeros(200)
+        b[:changed] = generator.beta(1, 4, changed) - generator.beta(1, 4, changed)
+        result = compare(np.zeros(200), b, draws=400, seed=place)
+        clear = result.interval.low > 0 or result.interval.high < 0
+        assert clear == (result.p < 0.05)
+        left_out += clear
+    assert left_out / 300 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_many_equal_changes_are_seen():
+    """Ten answers of 200 that all lose the same are no chance."""
+    assert compare(np.zeros(200), np.r_[np.full(10, -0.3), np.zeros(190)]).interval.high < 0

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.stats.pivot import (
@@ -125,8 +126,15 @@ def compare(
     else:
         part = own_seed_part(by_group(first, groups)) + own_seed_part(by_group(second, groups))
     change: Floats = second.mean(axis=0) - first.mean(axis=0)
-    result = pivot(by_group(change[None, :], groups)[0], part, draws, seed)
+    result = pivot(by_group(change[None, :], groups)[0], part, draws, seed, _changed(change, groups))
     return PairedDifference(result.interval(level), result.p(), result)
+
+
+def _changed(change: Floats, groups: ArrayLike | None) -> int:
+    """How many examples, or groups of them, differ at all."""
+    if groups is None:
+        return int(np.count_nonzero(change))
+    return len(np.unique(np.asarray(groups)[change != 0]))
 
 
 def paired_interval(
