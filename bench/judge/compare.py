@@ -115,7 +115,8 @@ def compare(
     rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
     scored = [scored_row for scored_row in scored if scored_row.ids]
     tables = [scored_row.clusters for scored_row in scored]
-    rows += map(_row, scored, judge(tables, threshold, alpha))
+    counts = [scored_row.changed for scored_row in scored]
+    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts))
     if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
         raise Incomparable(_nothing_in_common(a, b, rows, messages))
     order = {metric: place for place, metric in enumerate(metrics)}

@@ -182,6 +182,12 @@ class Scored:
         groups = None if len(set(self.groups)) < 2 else np.asarray(units(self.ids, self.groups))
         return by_group(self.b - self.a, groups)
 
+    @property
+    def changed(self) -> int:
+        """How many clusters hold an example whose mean score differs."""
+        moved = (self.b - self.a).mean(axis=0) != 0
+        return len(set(np.asarray(units(self.ids, self.groups))[moved].tolist()))
+
 
 def read(
     match: Match, metrics: Sequence[str], messages: list[str]

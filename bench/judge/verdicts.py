@@ -36,22 +36,30 @@ class Judged:
 
 
 def judge(
-    differences: Sequence[Floats], threshold: float = THRESHOLD, alpha: float = 0.05, power: float = 0.8
+    differences: Sequence[Floats],
+    threshold: float = THRESHOLD,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    changed: Sequence[int | None] | None = None,
 ) -> list[Judged]:
-    """The rows of one table, each an array (seeds, clusters) of b - a."""
+    """The rows of one table, each an array (seeds, clusters) of b - a.
+
+    `changed` says of each row how many clusters differ at all, which clusters that were recentred no longer
+    show.
+    """
     noises = _noises(differences)
     results = [
-        stats.compare(np.zeros_like(change), change, noise=noise)
-        for change, noise in zip(differences, noises, strict=True)
+        stats.compare(np.zeros_like(change), change, noise=noise, changed=count)
+        for change, noise, count in zip(differences, noises, changed or [None] * len(noises), strict=True)
     ]
     adjusted = stats.holm([result.p for result in results])
     share = alpha / max(len(results), 1)
     judged = []
     for result, p in zip(results, adjusted.tolist(), strict=True):
         bare = result.smallest_detectable(power, share)
-        said = Finding(str(stats.verdict(result.interval, p, threshold, bare, alpha)))
+        finding = Finding(str(stats.verdict(result.interval, p, threshold, bare, alpha)))
         smallest = result.smallest_detectable(power, share, threshold)
-        judged.append(Judged(result.interval, result.p, p, smallest, said))
+        judged.append(Judged(result.interval, result.p, p, smallest, finding))
     return judged
 
 

@@ -105,13 +105,14 @@ def compare(
     draws: int = DRAWS,
     seed: int = 0,
     noise: Noise | None = None,
+    changed: int | None = None,
 ) -> PairedDifference:
     """mean(b) - mean(a) on the same examples, with interval, p and power from one resampling.
 
     `a` and `b` have shape (n,) or (seeds, n).  Equally many seeds are paired in order; otherwise each
     side's training noise is estimated apart and added.  `noise` (see `seed_noise`) replaces what the runs'
     own few seeds say, and is the only way in which a one-seed comparison can allow for training noise at
-    all.
+    all.  `changed` is how many examples (groups) differ, where `a` and `b` are no longer single examples.
     ValueError when the numbers of examples differ.
     """
     first, second = as_runs(a), as_runs(b)
@@ -126,7 +127,8 @@ def compare(
     else:
         part = own_seed_part(by_group(first, groups)) + own_seed_part(by_group(second, groups))
     change: Floats = second.mean(axis=0) - first.mean(axis=0)
-    result = pivot(by_group(change[None, :], groups)[0], part, draws, seed, _changed(change, groups))
+    changed = _changed(change, groups) if changed is None else changed
+    result = pivot(by_group(change[None, :], groups)[0], part, draws, seed, changed)
     return PairedDifference(result.interval(level), result.p(), result)
 
 
