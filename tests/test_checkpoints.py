@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from runs import encoded, mini_run
 
 from bench.digest import digest
 from bench.run.attempt import Clock
+from bench.run.identity import Run
 from bench.train.checkpoints import MARKER, TRAINER_STATE, mark, newest_whole
 from bench.train.fit import fit
 from bench.train.load import load
@@ -122,33 +124,50 @@ def test_counts_that_are_not_those_of_the_trainer_are_no_progress(two: Path) -> 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that holds torch")
 def test_killed_at_each_file_operation_of_saving_a_run_resumes_or_starts_anew(tmp_path: Path) -> None:
-    """A checkpoint after every step; the process is killed at the n-th operation, for every n."""
-    run, place = mini_run("gpt2", steps=2, batch=1, micro_batch=1)
-    loaded = load(run, place)
-    examples = encoded(run, loaded)
-    fit(run, loaded, examples, tmp_path / "undisturbed", lambda *_: None)  # imports what the forks share
+    """A checkpoint after every step; the process is killed at the n-th operation, for every n.
 
-    def killed_at(number: int, folder: Path) -> bool:
-        """Whether training was killed at this operation, and did not end before."""
-        pid = os.fork()
-        if pid == 0:
-            kill_at(number, folder)
-            fit(run, loaded, examples, folder, lambda *_: None, checkpoint_every=1)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-
-    resumed_from, number = [], 0
-    while killed_at(number, folder := tmp_path / str(number)):
-        newest = newest_whole(folder, 1)
-        resumed_from.append(newest[1]["steps"] if newest else 0)
-        number += 1
-    assert number > 20, "saving two checkpoints takes many operations"
+    The forks come from an interpreter of their own that has computed nothing, as a zygote has: this one has
+    threads, whose locks a fork would find locked for ever.
+    """
+    run, place = trained_twice()
+    command = [sys.executable, __file__, str(tmp_path)]
+    subprocess.run(command, check=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    folders = sorted((folder for folder in tmp_path.iterdir() if folder.is_dir()), key=lambda f: int(f.name))
+    found = [newest_whole(folder, 1) for folder in folders]
+    resumed_from = [newest[1]["steps"] if newest else 0 for newest in found[:-1]]
+    assert len(resumed_from) > 20, "saving two checkpoints takes many operations"
     assert resumed_from == sorted(resumed_from), "a later kill never costs more"
     assert set(resumed_from) == {0, 1, 2}
     for number in (0, resumed_from.index(1), resumed_from.index(2)):
         fresh = load(run, place)
+        examples = encoded(run, fresh)
         meter = fit(run, fresh, examples, tmp_path / str(number), lambda *_: None, checkpoint_every=1).meter
         assert (meter.steps, meter.examples) == (2, 2)
+
+
+def trained_twice() -> tuple[Run, Path]:
+    """A run of two steps of one example."""
+    return mini_run("gpt2", steps=2, batch=1, micro_batch=1)
+
+
+def train_and_be_killed(out: Path) -> None:
+    """Train in forks into `out`/0, `out`/1 and so on; fork n dies at file operation n, the last at none."""
+    run, place = trained_twice()
+    number, status = 0, -signal.SIGKILL
+    while status == -signal.SIGKILL:
+        folder = out / str(number)
+        folder.mkdir()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(120)
+            loaded = load(run, place)
+            kill_at(number, folder)
+            fit(run, loaded, encoded(run, loaded), folder, lambda *_: None, checkpoint_every=1)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        number += 1
+    if status:
+        raise SystemExit(f"fork {number - 1} ended with status {status}")
 
 
 def kill_at(number: int, folder: Path) -> None:
@@ -218,3 +237,7 @@ def test_a_meter_takes_up_all_that_it_left() -> None:
     meter.resume(left)
     assert (meter.examples, meter.total_tokens, meter.validation_seconds) == (16, 9, 1.0)
     assert 7.0 <= meter.seconds < 8.0
+
+
+if __name__ == "__main__":
+    train_and_be_killed(Path(sys.argv[1]))

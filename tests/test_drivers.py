@@ -145,6 +145,7 @@ print(open({str(workspace / "log.txt")!r}).read(), flush=True)
     assert seen.began_runs == ["gpt2", "gpt2"], "waiting begins nothing anew"
 
 
+@pytest.mark.slow
 def test_two_drivers_on_one_plan_share_it(tmp_path: Path) -> None:
     """Every run is done once, and each driver ends well and with the whole board."""
     words = [sys.executable, "-m", "bench.cli", "run", "--models", "gpt2", "--seeds", "0,1,2"]

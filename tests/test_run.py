@@ -140,6 +140,7 @@ def test_a_run_that_dies_names_its_stage_and_reason_and_the_others_go_on(tmp_pat
     assert failure.reason in done.stdout.replace("\n", " ") or "loss became" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_ten_times_the_same_command_completes_with_equal_records(
     undisturbed: Path, tmp_path: Path
 ) -> None:
