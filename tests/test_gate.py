@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -286,3 +287,21 @@ def test_a_report_that_cannot_be_written_is_a_wrong_request(tmp_path: Path) -> N
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(RequestError, match="cannot be written"):
         compare_verb.write(tmp_path / "file" / "c.md", "text")
+
+
+def test_a_clone_without_records_is_judged_against_the_committed_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on CI: the baseline's file is all that came with the clone, and everything was run anew."""
+    baseline(tmp_path / "mine")
+    clone = tmp_path / "clone"
+    (clone / "baselines").mkdir(parents=True)
+    shutil.copy(tmp_path / "mine" / "baselines" / "main.json", clone / "baselines")
+    assert gate(clone) == 2, "nothing was run"
+    capsys.readouterr()
+    for model in MODELS:
+        make_record(clone, model, finished="2026-11-24T00:00:00Z")
+    assert gate(clone) == 0
+    for model in MODELS:
+        make_record(clone, model, shift=-0.08, finished="2026-11-25T00:00:00Z", versions={"trl": "1.15.0"})
+    assert gate(clone) == 1

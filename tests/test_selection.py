@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from records import make_contract, make_failure, make_record
 from bench.cli import run_verb
 from bench.digest import digest
 from bench.errors import Incomparable, RequestError, UnknownName
+from bench.store import baselines as baselines_module
 from bench.store import record as records_module
 from bench.store.baselines import baselines, load_baseline, save_baseline
 from bench.store.ledger import Ledger, Stored
@@ -136,8 +140,8 @@ def test_a_baseline_stays_in_its_folder(tmp_path: Path, name: str) -> None:
         load_baseline(name, ledger)
 
 
-def test_a_record_that_is_not_what_was_saved_leaves_the_baseline(tmp_path: Path) -> None:
-    """A valid record in the place of another is noticed, as is one that is gone."""
+def test_a_baseline_is_whole_by_itself(tmp_path: Path) -> None:
+    """A record that was replaced or lost since stands in it as it was saved."""
     changed = make_record(tmp_path, "gpt2")
     gone = make_record(tmp_path, "phi-1.5")
     kept = make_record(tmp_path, "llama-2-7b")
@@ -146,9 +150,50 @@ def test_a_record_that_is_not_what_was_saved_leaves_the_baseline(tmp_path: Path)
     rewrite(changed, seal=True, final_loss=0.1)
     (gone.folder / "record.json").unlink()
     side = select("main", ledger)
-    assert ids(side) == {kept.record.id}
-    assert any("another record than baseline 'main'" in text for text in side.messages)
-    assert any("holds no record.json" in text for text in side.messages)
+    by_id = {stored.record.id: stored for stored in side.records}
+    assert set(by_id) == {changed.record.id, gone.record.id, kept.record.id}
+    assert by_id[changed.record.id].record == changed.record
+    assert by_id[kept.record.id].folder == kept.folder, "the ledger's own record is used where it is the same"
+    assert by_id[gone.record.id].scores["ids"] == kept.scores["ids"]
+    assert side.messages == ()
+
+
+def test_a_list_of_records_without_the_records_names_those_that_are_gone(tmp_path: Path) -> None:
+    """As the first versions of this program saved them."""
+    stored = make_record(tmp_path, "gpt2")
+    make_record(tmp_path, "phi-1.5")
+    ledger = Ledger(tmp_path)
+    file, _ = save_baseline("main", current(ledger), ledger)
+    body = json.loads(file.read_text())
+    body = {**body, "format": 1}
+    del body["records"]
+    file.write_text(json.dumps(body))
+    rewrite(stored, seal=True, final_loss=0.1)
+    side = select("main", ledger)
+    assert len(side.records) == 1
+    assert any("is not the record that baseline 'main'" in text for text in side.messages)
+
+
+def test_a_baseline_whose_records_were_edited_is_refused(tmp_path: Path) -> None:
+    """A packed record is checked as any other; one file of it more or less is noticed."""
+    make_record(tmp_path, "gpt2")
+    stored = make_record(tmp_path, "phi-1.5")
+    ledger = Ledger(tmp_path)
+    file, _ = save_baseline("main", current(ledger), ledger)
+    for folder in ledger.runs.iterdir():
+        shutil.rmtree(folder)
+    body = json.loads(file.read_text())
+    packed = baselines_module._unpacked(body["records"])
+    packed[stored.record.id]["record.json"] = packed[stored.record.id]["record.json"].replace("mini", "full")
+    raw = lzma.compress(json.dumps(packed).encode())
+    file.write_text(json.dumps({**body, "records": base64.b64encode(raw).decode()}))
+    side = select("main", ledger)
+    assert [record.record.run.name for record in side.records] == ["gpt2"]
+    assert len(side.messages) == 1
+    packed[stored.record.id]["../evil"] = "x"
+    raw = lzma.compress(json.dumps(packed).encode())
+    file.write_text(json.dumps({**body, "records": base64.b64encode(raw).decode()}))
+    assert "which no record has" in select("main", ledger).messages[0]
 
 
 @pytest.mark.parametrize(
@@ -157,6 +202,7 @@ def test_a_record_that_is_not_what_was_saved_leaves_the_baseline(tmp_path: Path)
         ("{", "is not a baseline"),
         ('{"format": 1, "runs": [{"id": "../../x", "digest": ""}]}', "is no run id"),
         ('{"format": 9, "runs": []}', "baseline format 9"),
+        ('{"format": 2, "runs": [], "records": "AAAA"}', "is not a baseline"),
     ],
 )
 def test_a_broken_baseline_is_refused_by_name(tmp_path: Path, text: str, message: str) -> None:

@@ -1,26 +1,35 @@
-"""Baselines: a set of records remembered under a name.
+"""Baselines: a set of records remembered under a name, in one file that is whole by itself.
 
-A baseline is a list of run ids with the digests of their records. It says which records are meant and
-notices when one of them is no longer what was saved; it holds no number of its own.
+The file lists run ids with the digests of their records, and holds the records packed: scores and answers of
+every example, contract, environment, no weights. So it can be committed, and a fresh clone that has no
+record of its own can be judged against it. Where the ledger has the very record that was saved, that one is
+used; else the packed one, unpacked into the cache and checked as any record is.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.errors import RequestError, UnknownName
+from bench.cache import cache_root
+from bench.digest import digest
+from bench.errors import RecordError, RequestError, UnknownName
 from bench.spec import NAME
-from bench.store.ledger import Ledger, Stored
-from bench.store.record import RECORD
+from bench.store.ledger import Ledger, Stored, read
+from bench.store.record import PARTS, RECORD
 from bench.store.sides import Side, newest, side_of
 
-FORMAT = 1
+#: Files of format 1 list records and hold none.
+FORMAT = 2
+#: Bytes that a baseline may unpack to; far more than thousands of records have.
+LARGEST = 2 << 30
 
 
 def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str]]:
-    """Write the list of a side's newest records: the file and the run ids.
+    """Write a side's newest records into one file: the file and the run ids.
 
     Raises `RequestError` for a bad name or a side without a record of this ledger.
     """
@@ -40,7 +49,8 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
     file.parent.mkdir(parents=True, exist_ok=True)
     runs = [{"id": stored.record.id, "digest": _digest(stored)} for stored in kept]
     saved = datetime.now(UTC).isoformat(timespec="seconds")
-    body = {"format": FORMAT, "name": name, "saved": saved, "runs": sorted(runs, key=lambda run: run["id"])}
+    runs = sorted(runs, key=lambda run: run["id"])
+    body = {"format": FORMAT, "name": name, "saved": saved, "runs": runs, "records": _packed(kept)}
     fresh = file.with_suffix(".tmp")
     fresh.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     fresh.replace(file)
@@ -56,19 +66,24 @@ def load_baseline(name: str, ledger: Ledger) -> Side:
         body = json.loads(file.read_text(encoding="utf-8"))
         version = body["format"]
         saved = {str(run["id"]): str(run["digest"]) for run in body["runs"]}
-    except (ValueError, TypeError, KeyError):
+        packed = _unpacked(body["records"]) if version == FORMAT else {}
+    except (ValueError, TypeError, KeyError, lzma.LZMAError):
         raise RequestError(f"{file}: is not a baseline; save it again: bench baseline save {name}") from None
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise RequestError(f"{file}: baseline format {version}, this program reads {FORMAT}")
     bad = [id for id in saved if not NAME.fullmatch(id)]
     if bad:
         raise RequestError(f"{file}: '{bad[0]}' is no run id")
-    records, messages = ledger.load(saved)
-    edited = [stored for stored in records if _digest(stored) != saved[stored.record.id]]
-    messages += [
-        f"{stored.folder}: is another record than baseline '{name}' was saved with" for stored in edited
-    ]
-    return side_of(name, [record for record in records if record not in edited], (), messages)
+    records, messages = [], []
+    for id, wanted in saved.items():
+        stored = _held(ledger, id, wanted)
+        try:
+            records.append(stored or _restored(id, wanted, packed[id]))
+        except KeyError:
+            messages.append(f"{ledger.runs / id}: is not the record that baseline '{name}' was saved with")
+        except RecordError as error:
+            messages.append(str(error))
+    return side_of(name, records, (), messages)
 
 
 def baselines(ledger: Ledger) -> list[str]:
@@ -79,6 +94,50 @@ def baselines(ledger: Ledger) -> list[str]:
 def baseline_file(ledger: Ledger, name: str) -> Path:
     """Where a baseline of this name is or would be."""
     return ledger.out / "baselines" / f"{name}.json"
+
+
+def _held(ledger: Ledger, id: str, wanted: str) -> Stored | None:
+    """The ledger's own record of this id, if it is the one with this digest and whole."""
+    if not ledger.finished(id):
+        return None
+    stored = Stored(read(ledger.runs / id), ledger.runs / id)
+    return stored if _digest(stored) == wanted else None
+
+
+def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
+    """A packed record, unpacked into the cache. Raises `RecordError` where it is not what was saved."""
+    place = cache_root() / "baselines" / digest(parts)[:20] / id
+    for name, text in parts.items():
+        if name not in (RECORD, *PARTS):
+            raise RecordError(f"record {id} of a baseline holds a file '{name}', which no record has")
+        if not (place / name).is_file():
+            place.mkdir(parents=True, exist_ok=True)
+            fresh = place / f"{name}.tmp"
+            fresh.write_bytes(text.encode())
+            fresh.replace(place / name)
+    stored = Stored(read(place), place)
+    if _digest(stored) != wanted:
+        raise RecordError(f"record {id} of a baseline is not the one that was saved")
+    return stored
+
+
+def _packed(records: list[Stored]) -> str:
+    """The records' files but for weights: JSON, compressed, as text that a JSON file can hold."""
+    texts = {
+        stored.record.id: {name: (stored.folder / name).read_bytes().decode() for name in (RECORD, *PARTS)}
+        for stored in sorted(records, key=lambda stored: stored.record.id)
+    }
+    raw = json.dumps(texts, ensure_ascii=False, sort_keys=True).encode()
+    return base64.b64encode(lzma.compress(raw, preset=6)).decode()
+
+
+def _unpacked(packed: str) -> dict[str, dict[str, str]]:
+    """Run id -> file name -> text. ValueError and `LZMAError` for what `_packed` never writes."""
+    expander = lzma.LZMADecompressor()
+    raw = expander.decompress(base64.b64decode(packed, validate=True), max_length=LARGEST)
+    if not expander.eof:
+        raise ValueError("cut short or too large")
+    return {str(id): {str(k): str(v) for k, v in parts.items()} for id, parts in json.loads(raw).items()}
 
 
 def _digest(stored: Stored) -> str:
