@@ -1,0 +1,97 @@
+"""The README's CI recipe, on clones: real training, and three faults planted in the program."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from conftest import ROOT
+
+OPTIONS = "--budget 60x8 --eval-limit 100 --max-new-tokens 32 --jobs 1"
+SEEDS = "0,1"
+#: Part of the program -> file, line, and what a fault makes of it.
+FAULTS = {
+    "scorer": (
+        "bench/score/rouge.py",
+        "2 * precision * recall / (precision + recall)",
+        "1.5 * precision * recall / (precision + recall)",
+    ),
+    "decoder": (
+        "bench/run/generate.py",
+        "    kept = row[: row.index(end)] if ended else row\n",
+        "    kept = row[: row.index(end)] if ended else row\n    kept = kept[: len(kept) // 3]\n",
+    ),
+    "trainer": (
+        "bench/run/encode.py",
+        "labels=[IGNORED] * len(cut_prompt) + cut_answer,",
+        "labels=[IGNORED] * len(cut_prompt) + cut_answer[1:] + cut_answer[:1],",
+    ),
+}
+
+
+def clone(place: Path, source: Path = ROOT) -> Path:
+    """A fresh clone: what is committed, and no record of ours."""
+    subprocess.run(["git", "clone", "-q", "--shared", str(source), str(place)], check=True)
+    return place
+
+
+def steps(place: Path) -> list[str]:
+    """The action's commands but for the installation, with these tests' inputs filled in."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+    values = {name: str(given["default"]) for name, given in action["inputs"].items()}
+    values |= {"models": "gpt2", "seeds": SEEDS, "options": OPTIONS}
+    _, *commands = [step["run"] for step in action["runs"]["steps"]]
+    for name, value in values.items():
+        commands = [command.replace("${{ inputs." + name + " }}", value) for command in commands]
+    program = f'"{sys.executable}" -m bench.cli'
+    return [command.replace('"$GITHUB_ACTION_PATH/.venv/bin/bench"', program) for command in commands]
+
+
+def carry_out(place: Path) -> int:
+    """Carry the action out in a clone; the exit code of the step that stops it, or 0."""
+    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
+    for command in steps(place):
+        words = ["bash", "-ec", command]
+        done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            print(done.stdout[-2000:], done.stderr[-2000:])
+            return done.returncode
+    return 0
+
+
+@pytest.fixture(scope="module")
+def with_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which the records were made, the baseline saved and committed."""
+    place = clone(tmp_path_factory.mktemp("recipe") / "mine")
+    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
+    run, _ = steps(place)
+    save = f'"{sys.executable}" -m bench.cli baseline save main'
+    commit = "git add -f reports/baselines && git -c user.name=A -c user.email=a@b.org commit -qm baseline"
+    for command in (run, save, commit):
+        subprocess.run(["bash", "-ec", command], cwd=place, env=environment, check=True, capture_output=True)
+    return place
+
+
+@pytest.mark.slow
+def test_unchanged_code_passes(with_baseline: Path, tmp_path: Path) -> None:
+    place = clone(tmp_path / "clone", with_baseline)
+    assert not list((place / "reports" / "runs").glob("*"))
+    assert carry_out(place) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", FAULTS)
+def test_a_planted_fault_stops_the_job_and_is_named(with_baseline: Path, tmp_path: Path, part: str) -> None:
+    place = clone(tmp_path / "clone", with_baseline)
+    name, line, fault = FAULTS[part]
+    text = (place / name).read_text(encoding="utf-8")
+    assert text.count(line) == 1
+    (place / name).write_text(text.replace(line, fault), encoding="utf-8")
+    assert carry_out(place) == 1
+    (case,) = ElementTree.parse(place / "gate.xml").getroot().iter("failure")
+    assert "regressed" in (case.get("message") or "") + (case.text or "")
