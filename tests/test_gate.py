@@ -299,9 +299,41 @@ def test_a_clone_without_records_is_judged_against_the_committed_baseline(
     shutil.copy(tmp_path / "mine" / "baselines" / "main.json", clone / "baselines")
     assert gate(clone) == 2, "nothing was run"
     capsys.readouterr()
-    for model in MODELS:
-        make_record(clone, model, finished="2026-11-24T00:00:00Z")
+    run_again(clone)
     assert gate(clone) == 0
-    for model in MODELS:
-        make_record(clone, model, shift=-0.08, finished="2026-11-25T00:00:00Z", versions={"trl": "1.15.0"})
+    run_again(clone, shift=-0.08)
     assert gate(clone) == 1
+
+
+def test_one_seed_is_no_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Retraining alone would turn such a gate red; seeds or a known training noise make it judge."""
+    for model in MODELS:
+        make_record(tmp_path, model, finished=OLD)
+    cli.run_verb(["baseline", "save", "main", "--out", str(tmp_path)])
+    for model in MODELS:
+        make_record(tmp_path, model, shift=-0.08, versions=NEW, finished=LATER)
+    capsys.readouterr()
+    assert gate(tmp_path, "--junit", str(tmp_path / "gate.xml")) == 2
+    assert "one seed a side" in capsys.readouterr().out
+    suite = ElementTree.parse(tmp_path / "gate.xml").getroot()
+    assert (suite.get("failures"), suite.get("errors")) == ("0", "3")
+    for model in MODELS:
+        for seed in (0, 1, 2):
+            make_record(tmp_path / "several", model, seed, finished=OLD)
+    assert gate(tmp_path, "--noise-from", str(tmp_path / "several")) == 1
+
+
+def test_one_seed_with_the_same_answers_passes(tmp_path: Path) -> None:
+    """Nothing moved, so luck has no part in it."""
+    make_record(tmp_path, finished=OLD)
+    cli.run_verb(["baseline", "save", "main", "--out", str(tmp_path)])
+    make_record(tmp_path, versions=NEW, finished=LATER)
+    assert gate(tmp_path) == 0
+
+
+def test_noise_cannot_be_taken_from_single_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    baseline(tmp_path, ("gpt2",))
+    run_again(tmp_path, ("gpt2",))
+    make_record(tmp_path / "single")
+    assert gate(tmp_path, "--noise-from", str(tmp_path / "single")) == 2
+    assert "no model with several seeds" in capsys.readouterr().err

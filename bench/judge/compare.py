@@ -82,6 +82,16 @@ class Comparison:
     pooled: tuple[Pooled, ...]
     environment: tuple[Change, ...]
     messages: tuple[str, ...] = ()
+    #: Whether training noise was known from elsewhere.
+    noise_known: bool = False
+
+    @property
+    def on_one_seed(self) -> list[ComparedRow]:
+        """The rows whose change may be training luck: one seed a side, and nothing says how noisy that is."""
+        judged = [row for row in self.rows if row.difference is not None and not row.identical]
+        if self.noise_known or any(len(row.seeds) > 1 for row in judged):
+            return []
+        return judged
 
     def found(self, finding: Finding) -> list[ComparedRow]:
         """The rows of which this is said."""
@@ -95,8 +105,11 @@ def compare(
     threshold: float = THRESHOLD,
     alpha: float = 0.05,
     drift: float = DRIFT,
+    noise: stats.Noise | None = None,
 ) -> Comparison:
-    """B against A. Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
+    """B against A; `noise` is one run's training noise, for sides of one seed.
+
+    Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
     _check(metrics, a, b)
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
@@ -116,7 +129,7 @@ def compare(
     scored = [scored_row for scored_row in scored if scored_row.ids]
     tables = [scored_row.clusters for scored_row in scored]
     counts = [scored_row.changed for scored_row in scored]
-    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts))
+    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts, noise=noise))
     if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
         raise Incomparable(_nothing_in_common(a, b, rows, messages))
     order = {metric: place for place, metric in enumerate(metrics)}
@@ -130,6 +143,7 @@ def compare(
         tuple(_pooled(metric, scored, alpha, drift) for metric in metrics if _of(metric, scored)),
         changes.environment(match for match in matches if match.finding is None),
         tuple(dict.fromkeys(messages)),
+        noise is not None,
     )
 
 

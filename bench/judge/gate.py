@@ -2,25 +2,36 @@
 
 A gate looks at drops only. By row and pooled, each test spends 5% on both directions together, so a gate
 without any change raises a false alarm in at most 5% of cases. What cannot be judged is no pass: a damaged
-record, a model of the baseline that is missing or was run under another contract.
+record, a model of the baseline that is missing or was run under another contract. Nor is a change on one
+seed: independent retraining alone turned 20 to 44% of such gates red.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
+from bench.errors import Incomparable
 from bench.judge.compare import Comparison
 from bench.judge.pairing import Finding
+from bench.stats import Noise, seed_noise
+from bench.stats.pivot import by_group
+from bench.store.ledger import Stored
+from bench.store.scores import aligned, series, units
+from bench.store.sides import Side, newest
 
 
 def problems(comparison: Comparison) -> list[str]:
     """Every reason to stop: models that regressed, models that fail now, and a drift downwards."""
-    reasons = []
+    reasons, lucky = [], comparison.on_one_seed
     for row in comparison.rows:
+        if row in lucky:
+            continue
         if row.finding == Finding.REGRESSED and row.difference is not None:
             where = row.metric if len(comparison.metrics) > 1 else row.scale
             reasons.append(f"{row.model} ({where}) regressed by {-row.difference.mean:.3f}")
         elif row.finding == Finding.NEWLY_FAILING:
             reasons.append(f"{row.model} ({row.scale}) fails now: {row.reason}")
-    for pooled in comparison.pooled:
+    for pooled in comparison.pooled if not lucky else ():
         if pooled.drift and pooled.shift.interval.mean < 0:
             reasons.append(
                 f"all models together dropped by {-pooled.shift.interval.mean:.3f} {pooled.metric}"
@@ -35,7 +46,28 @@ def unjudged(comparison: Comparison) -> list[str]:
         for row in comparison.rows
         if row.finding in (Finding.INCOMPARABLE, Finding.GONE)
     ]
+    rows += [
+        f"{row.model} ({row.scale}): one seed a side, and retraining alone moves a score; "
+        "run --seeds 0,1,2, or give --noise-from a set of records with several seeds"
+        for row in comparison.on_one_seed
+    ]
     return list(dict.fromkeys([*rows, *comparison.messages]))
+
+
+def training_noise(side: Side, metric: str) -> Noise:
+    """One run's training noise, pooled over the models of a side that have several seeds.
+
+    Raises `Incomparable` where none has.
+    """
+    tables = []
+    for seeds in newest(side.records).values():
+        runs = [series(run, [metric]) for run in seeds.values() if isinstance(run, Stored)]
+        if len(runs) > 1:
+            values, ids, groups = aligned(runs, metric)
+            tables.append(by_group(values, np.asarray(units(ids, groups)) if len(set(groups)) > 1 else None))
+    if not tables:
+        raise Incomparable(f"'{side.name}' holds no model with several seeds to take training noise from")
+    return seed_noise(tables)
 
 
 def nothing_new(comparison: Comparison) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.errors import Incomparable, RequestError
 from bench.judge.compare import compare, to_data
-from bench.judge.gate import nothing_new, problems, unjudged
+from bench.judge.gate import nothing_new, problems, training_noise, unjudged
 from bench.judge.pairing import since
 from bench.render.junit import junit
 from bench.render.tables import md
@@ -29,6 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--current", metavar="SET", help="what is judged (the newest records since the baseline)"
     )
+    parser.add_argument(
+        "--noise-from",
+        metavar="SET",
+        help="records of several seeds: how much retraining alone moves a score",
+    )
     judging_options(parser)
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for the job page")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
@@ -43,7 +48,9 @@ def execute(args: argparse.Namespace) -> Output:
     baseline = load_baseline(args.baseline, ledger)
     side = select(args.current, ledger) if args.current else since(baseline, current(ledger))
     try:
-        result = compare(baseline, side, metrics(args.metric), args.threshold, drift=args.drift)
+        names = metrics(args.metric)
+        noise = training_noise(select(args.noise_from, ledger), names[0]) if args.noise_from else None
+        result = compare(baseline, side, names, args.threshold, drift=args.drift, noise=noise)
         if nothing_new(result) and not args.allow_unchanged:
             raise Incomparable(
                 f"nothing was run since baseline '{args.baseline}' was saved; run it, or --allow-unchanged"
