@@ -18,7 +18,7 @@ leaderboard: $(STAMP)
 	$(BIN)/bench run --models all
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not proof"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

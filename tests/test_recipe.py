@@ -77,14 +77,14 @@ def with_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_unchanged_code_passes(with_baseline: Path, tmp_path: Path) -> None:
     place = clone(tmp_path / "clone", with_baseline)
     assert not list((place / "reports" / "runs").glob("*"))
     assert carry_out(place) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("part", FAULTS)
 def test_a_planted_fault_stops_the_job_and_is_named(with_baseline: Path, tmp_path: Path, part: str) -> None:
     place = clone(tmp_path / "clone", with_baseline)
