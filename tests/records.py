@@ -123,6 +123,7 @@ def make_record(
     hardware: str = "2 x86_64 cores, 8 GB",
     extra_versions: Mapping[str, str] | None = None,
     fields: Mapping[str, Any] | None = None,
+    trial: Sequence[str] = (),
 ) -> Stored:
     """A record under `out`, as `Ledger.load` returns it.
 
@@ -130,7 +131,7 @@ def make_record(
     zero); `changed` is the fraction of examples whose tuned answer and score differ from those of the
     default versions; `texts` overrides fields of the first completions, such as {"tuned": [...]};
     `extra_versions` are installed packages that are no part of the run's identity; `fields` overrides
-    fields of the record itself.
+    fields of the record itself; `trial` is what `--with` asked for.
     """
     run = make_run(model, seed, scale, versions, contract)
     rows = make_rows(run, n, gain, shift, changed)
@@ -171,6 +172,7 @@ def make_record(
             gpu=None if scale == "mini" else "NVIDIA H200",
             threads=1,
             command="bench run --models all --seeds 0,1,2",
+            trial=tuple(trial),
             started=finished,
             finished=finished,
         ),

@@ -16,6 +16,7 @@ from bench.judge import board as boards
 from bench.judge.board import MAIN, Board, board
 from bench.judge.doubts import row_doubts
 from bench.render.doubts import Badge, badge
+from bench.render.text import leaderboard
 from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
@@ -313,3 +314,30 @@ def test_a_record_under_another_runs_id_is_not_read(tmp_path: Path) -> None:
     (folder / "record.json").write_text(json.dumps(seal(forged)), encoding="utf-8")
     with pytest.raises(RecordError, match="but its run is"):
         read(folder)
+
+
+def trial(out: Path, model: str = "gpt2", seed: int = 0) -> Stored:
+    """A record of a run under `--with trl==1.14.0`, finished after all others."""
+    pin = {"trl": "1.14.0"}
+    return make_record(out, model, seed, versions=pin, trial=["trl==1.14.0"], finished="2026-11-21T10:00:00Z")
+
+
+def test_a_trial_of_other_versions_takes_no_row_over(tmp_path: Path) -> None:
+    """The newer runs under another TRL are a table of their own, named, below the installed one."""
+    installed = make_record(tmp_path)
+    tried = trial(tmp_path)
+    first, second = board([installed, tried]).groups
+    assert [row.stored[0].record.id for row in first.rows] == [installed.record.id]
+    assert [row.stored[0].record.id for row in second.rows] == [tried.record.id]
+    assert second.apart == "tried with trl==1.14.0"
+    assert "with trl==1.14.0" in leaderboard.terminal(board([installed, tried]))
+
+
+def test_what_was_asked_for_is_shown_before_what_is_newer(tmp_path: Path) -> None:
+    """After a library was upgraded and put back, the same command shows its own rows again."""
+    today = make_record(tmp_path)
+    upgraded = make_record(tmp_path, versions={"trl": "1.15.0"}, finished="2026-11-22T10:00:00Z")
+    assert only(board([today, upgraded])).rows[0].stored == (upgraded,)
+    asked = board([today, upgraded], asked=[boards.setting(today.record.run)])
+    assert only(asked).rows[0].stored == (today,)
+    assert only(asked).left_out == 1

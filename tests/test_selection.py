@@ -297,3 +297,26 @@ def test_a_backend_names_what_trained_through_it(tmp_path: Path, capsys: pytest.
     text = capsys.readouterr().out
     assert "llama-2-7b" in text
     assert "backend" in text
+
+
+def test_a_trial_of_other_versions_is_not_current(tmp_path: Path) -> None:
+    """What `--with` tried out later is no part of what a gate judges, and has a name of its own."""
+    installed = make_record(tmp_path)
+    pin = {"trl": "1.14.0"}
+    tried = make_record(tmp_path, versions=pin, trial=["trl==1.14.0"], finished="2026-11-22T10:00:00Z")
+    ledger = Ledger(tmp_path)
+    assert ids(current(ledger)) == {installed.record.id}
+    assert ids(select("trl==1.14.0", ledger)) == {tried.record.id}
+    assert save_baseline("main", current(ledger), ledger)[1] == [installed.record.id]
+
+
+def test_the_list_of_runs_says_what_tells_them_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what differs among the runs of one model and seed is named."""
+    make_record(tmp_path)
+    make_record(tmp_path, seed=1)
+    make_record(tmp_path, versions={"trl": "1.14.0"})
+    assert run_verb(["list", "runs", "--json", "--out", str(tmp_path)]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert sorted(row["differs in"] for row in rows) == ["", "trl 1.14.0", "trl 1.14.2"]

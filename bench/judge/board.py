@@ -4,8 +4,10 @@ Decisions that this module owns:
 
 - Rows share a table only under one contract, at one scale and on the same evaluation examples;
   every further table says why it stands apart.
-- A row is a model with its seeds pooled, as its newest set of versions and recipe left it. Older
-  sets are counted, not shown: `bench history` and `bench compare` are for those.
+- A row is a model with its seeds pooled, under the versions and recipe that were asked for, else the
+  newest. Other sets are counted, not shown: `bench history` and `bench compare` are for those.
+- What `--with` tried out is a group of its own, named after the versions, and never first where there
+  are runs under the installed ones.
 - Per-example scores are read for the newest `READ_AT_MOST` records only (see `pooling`), so a
   board over thousands of records takes seconds.
 """
@@ -13,7 +15,7 @@ Decisions that this module owns:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -21,17 +23,19 @@ from bench.digest import digest
 from bench.judge import pooling
 from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.pooling import KINDS
+from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
 from bench.store.record import Failure, Record
+from bench.store.sides import trial_of
 
 #: Ranked by this one.
 MAIN = KINDS[0]
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
 READ_AT_MOST = 160
-#: Contract digest, scale, digest of the evaluation examples.
-Key = tuple[str, Scale, str]
+#: Contract digest, scale, digest of the evaluation examples, what `--with` tried out.
+Key = tuple[str, Scale, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,12 @@ class Group:
     rows: tuple[BoardRow, ...]
     references: tuple[ReferenceRow, ...]
     failures: tuple[Failure, ...]
-    #: Records of these models under older versions or recipes, which are not shown.
+    #: Records of these models under other versions or recipes, which are not shown.
     left_out: int
     #: Whether ranks and intervals come from per-example scores.
     exact: bool
+    #: What `--with` asked for; empty under the installed versions.
+    trial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,20 +124,24 @@ class Board:
         return [stored_run for group in self.groups for row in group.rows for stored_run in row.stored]
 
 
-def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
-    """The board of these records."""
+def board(
+    stored: Sequence[Stored], failures: Sequence[Failure] = (), asked: Collection[str] = frozenset()
+) -> Board:
+    """The board of these records; `asked` holds the settings (`setting`) that go before newer ones."""
     digests = _ContractDigests()
     together: dict[Key, list[Stored]] = defaultdict(list)
     for stored_run in stored:
         together[digests.key(stored_run)].append(stored_run)
-    keys = sorted(together, key=lambda key: max(_age(stored) for stored in together[key]), reverse=True)
-    died: dict[tuple[str, Scale], list[Failure]] = defaultdict(list)
+    keys = sorted(
+        together, key=lambda key: (not key[3], max(_age(stored) for stored in together[key])), reverse=True
+    )
+    died: dict[tuple[str, Scale, tuple[str, ...]], list[Failure]] = defaultdict(list)
     for failure in failures:
-        died[digests.of(failure.run.contract), failure.run.scale].append(failure)
+        died[digests.of(failure.run.contract), failure.run.scale, failure.trial].append(failure)
     left, groups = READ_AT_MOST, []
     messages: list[str] = []
     for key in keys:
-        newest = _newest(together[key])
+        newest = _newest(together[key], asked)
         shown = sum(map(len, newest.values()))
         exact, left = (True, left - shown) if shown <= left else (False, left)
         scores: pooling.Scores = {}
@@ -147,14 +157,15 @@ def board(stored: Sequence[Stored], failures: Sequence[Failure] = ()) -> Board:
                 apart="",
                 rows=_rows(sets, scores),
                 references=_references(sets),
-                failures=_still_failed(died.pop(key[:2], []), newest),
+                failures=_still_failed(died.pop((key[0], key[1], key[3]), []), newest),
                 left_out=len(together[key]) - shown,
                 exact=exact,
+                trial=key[3],
             )
         )
     for only in died.values():
         run = only[0].run
-        groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True))
+        groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True, only[0].trial))
     return Board(tuple(_say_why_apart(groups)), tuple(messages))
 
 
@@ -171,28 +182,29 @@ class _ContractDigests:
 
     def key(self, stored: Stored) -> Key:
         run = stored.record.run
-        return self.of(run.contract), run.scale, stored.record.data.eval_digest
+        return self.of(run.contract), run.scale, stored.record.data.eval_digest, trial_of(stored)
 
 
 def _age(stored: Stored) -> tuple[str, str]:
     return stored.record.provenance.finished, stored.record.id
 
 
-def _newest(stored: Sequence[Stored]) -> dict[str, list[Stored]]:
-    """Model -> its newest set of runs that differ in the seed alone, by seed."""
+def _newest(stored: Sequence[Stored], asked: Collection[str]) -> dict[str, list[Stored]]:
+    """Model -> the set that was asked for, else the newest, of runs that differ in the seed alone."""
     by_model: dict[str, list[Stored]] = defaultdict(list)
     for record in stored:
         by_model[record.record.run.name].append(record)
     chosen = {}
     for model, runs in sorted(by_model.items()):
-        latest = _but_for_the_seed(max(runs, key=_age).record)
-        same = [stored for stored in runs if _but_for_the_seed(stored.record) == latest]
+        settings = [setting(stored.record.run) for stored in runs]
+        shown = max(zip(runs, settings, strict=True), key=lambda pair: (pair[1] in asked, _age(pair[0])))[1]
+        same = [stored for stored, its in zip(runs, settings, strict=True) if its == shown]
         chosen[model] = sorted(same, key=lambda stored: stored.record.run.seed)
     return chosen
 
 
-def _but_for_the_seed(record: Record) -> str:
-    run = record.run
+def setting(run: Run) -> str:
+    """A digest of all that tells the runs of one model and contract apart, but for the seed."""
     return digest(
         [
             run.model_dump(mode="json", include={"recipe", "device", "backend", "versions", "harness"}),
@@ -267,6 +279,10 @@ def _say_why_apart(groups: Sequence[Group]) -> list[Group]:
 
 def _why(first: Group, other: Group) -> str:
     reasons = [] if first.scale == other.scale else [f"scale {other.scale}, not {first.scale}"]
+    if first.trial != other.trial:
+        reasons.append(
+            f"tried with {', '.join(other.trial)}" if other.trial else "under the installed versions"
+        )
     for field, (left, right) in first.contract.differences(other.contract).items():
         reasons.append(f"{field} {_short(right)}, not {_short(left)}")
     return "; ".join(reasons) or "scored on other evaluation examples"

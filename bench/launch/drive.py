@@ -61,6 +61,8 @@ class Settings:
     trackers: tuple[str, ...] = ()
     #: A value of CUDA_VISIBLE_DEVICES for each GPU that jobs are spread over.
     gpus: tuple[str, ...] = ()
+    #: What `--with` asked for, where that moved a package; kept in the records.
+    trial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ class _Driver:
                 dirty=settings.tree.dirty,
                 checkpoint_every=settings.checkpoint_every,
                 trackers=settings.trackers,
+                trial=settings.trial,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except OSError as error:
@@ -250,6 +253,7 @@ class _Driver:
             traceback=traceback,
             when=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=run.versions,
+            trial=self.settings.trial,
         )
         with suppress(OSError):  # a full disk takes no failure either; it is told and counted all the same
             self.ledger.fail(failure)

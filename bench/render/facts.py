@@ -46,7 +46,8 @@ def title(group: Group) -> str:
     data = contract.eval.name
     if contract.train.name != data:
         data = f"{contract.train.name} \N{RIGHTWARDS ARROW} {data}"
-    return f"{data}, budget {contract.budget}, {group.scale} scale"
+    trial = f", with {', '.join(group.trial)}" if group.trial else ""
+    return f"{data}, budget {contract.budget}, {group.scale} scale{trial}"
 
 
 def notes(group: Group) -> list[Note]:
@@ -141,7 +142,7 @@ def left_out(group: Group) -> str:
         return ""
     records = "1 record" if group.left_out == 1 else f"{group.left_out} records"
     return (
-        f"{records} of these models under older versions or recipes left out; "
+        f"{records} of these models under other versions or recipes left out; "
         "see `bench history MODEL` and `bench compare`."
     )
 

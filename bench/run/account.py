@@ -215,6 +215,7 @@ def _provenance(job: Job, started: datetime) -> Provenance:
         threads=job.threads,
         determinism=determinism(),
         command=job.command,
+        trial=job.trial,
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -38,6 +38,8 @@ class Job(BaseModel):
     dirty: bool
     checkpoint_every: int = 200
     trackers: tuple[str, ...] = ()
+    #: What `--with` asked for, where that moved a package.
+    trial: tuple[str, ...] = ()
 
 
 def write_selection(file: Path, selection: Selection) -> None:

@@ -1,6 +1,7 @@
 """What A and B of a comparison name: from a word on the command line to a set of records.
 
-In the order in which they are tried: a run's id, `current` (the newest record of every run), a saved
+In the order in which they are tried: a run's id, `current` (the newest record of every run, without what
+`--with` tried out), a saved
 baseline, an environment (`trl==1.14.2`), a folder of records, a backend (`unsloth`, `bitsandbytes+peft`), a
 unique prefix of a run's id, a git commit or tag.
 """
@@ -21,7 +22,7 @@ from bench.spec import NAME
 from bench.store.baselines import baseline_file, baselines, load_baseline
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import RECORD, Failure
-from bench.store.sides import Side, newest, side_of
+from bench.store.sides import Side, newest, side_of, trial_of
 
 CURRENT = "current"
 KINDS = (
@@ -78,9 +79,10 @@ def select(name: str, ledger: Ledger) -> Side:
 
 
 def current(ledger: Ledger, name: str = CURRENT) -> Side:
-    """The newest record of every run, or its failure where that is newer."""
+    """The newest record of every run, or its failure where that is newer; trials of other versions aside."""
     records, messages = ledger.load()
-    latest = [run for seeds in newest([*records, *ledger.failed()]).values() for run in seeds.values()]
+    installed = [run for run in (*records, *ledger.failed()) if not trial_of(run)]
+    latest = [run for seeds in newest(installed).values() for run in seeds.values()]
     return Side(
         name,
         tuple(run for run in latest if isinstance(run, Stored)),

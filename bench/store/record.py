@@ -132,6 +132,8 @@ class Provenance(_Part):
     #: Setting -> value of what decides whether a repeated run gives the same digits; empty in older records.
     determinism: dict[str, str] = Field(default_factory=dict)
     command: str
+    #: What `--with` asked for, where that moved a package: such runs are a trial, shown apart.
+    trial: tuple[str, ...] = ()
     started: str
     finished: str
 
@@ -171,6 +173,7 @@ class Failure(_Part):
     traceback: str = ""
     when: str
     versions: dict[str, str] = Field(default_factory=dict)
+    trial: tuple[str, ...] = ()
 
 
 def weights_folder(adapter: bool) -> str:

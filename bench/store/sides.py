@@ -37,6 +37,11 @@ def moment(run: Stored | Failure) -> datetime:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
+def trial_of(run: Stored | Failure) -> tuple[str, ...]:
+    """What `--with` asked for; empty for a run under the installed versions."""
+    return run.trial if isinstance(run, Failure) else run.record.provenance.trial
+
+
 def slot(run: Stored | Failure) -> Slot:
     """The row that a run belongs to."""
     planned = run.run if isinstance(run, Failure) else run.record.run

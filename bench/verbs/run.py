@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bench import devices, provenance
-from bench.judge.board import board
+from bench.judge.board import board, setting
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
 from bench.launch.process import Pool, check_platform
@@ -16,6 +16,7 @@ from bench.render import export
 from bench.render.text import leaderboard
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
+from bench.store.sides import trial_of
 from bench.verbs import Output, report, request
 from bench.versions import environment
 
@@ -38,18 +39,22 @@ def execute(args: argparse.Namespace) -> Output:
     requested = request.resolve(args, packages.versions)
     ledger = Ledger(args.out)
     failures = carry_out(args, requested, ledger, packages)
-    return board_of(requested, ledger, exit_code=1 if failures else 0)
+    return board_of(requested, ledger, 1 if failures else 0, packages.trial)
 
 
-def board_of(requested: request.Request, ledger: Ledger, exit_code: int) -> Output:
-    """Write the board of all records; print what belongs to the contract that was requested."""
+def board_of(
+    requested: request.Request, ledger: Ledger, exit_code: int, trial: tuple[str, ...] = ()
+) -> Output:
+    """Write the board of all records; print what belongs to the request's contract and environment."""
     stored, messages = ledger.load()
     failures = ledger.failed()
-    file = report.write(board(stored, failures), ledger.out / f"{report.NAME}.md")
+    asked = [setting(run) for run in requested.runs]
+    file = report.write(board(stored, failures, asked), ledger.out / f"{report.NAME}.md")
     contract = requested.contract.digest
     shown = board(
-        [record for record in stored if record.record.run.contract.digest == contract],
-        [failure for failure in failures if failure.run.contract.digest == contract],
+        [item for item in stored if item.record.run.contract.digest == contract and trial_of(item) == trial],
+        [item for item in failures if item.run.contract.digest == contract and trial_of(item) == trial],
+        asked,
     )
     lines = [leaderboard.terminal(shown, report.width()), ""]
     lines += [f"left out: {message}" for message in messages]
@@ -70,14 +75,14 @@ def carry_out(
     selection = request.selection(requested, ledger)
     for note in requested.notes:
         print(f"bench: {note}", file=sys.stderr)
-    settings = settings_for(args, requested.runs[0].device)
+    settings = settings_for(args, requested.runs[0].device, packages.trial)
     work = [(run, requested.folders[run.id], selection) for run in missing]
     pool = Pool(settings.threads, extra=packages.variables)
     with closing(pool), progress.watcher(len(missing)) as watcher:
         return drive(work, ledger, settings, watcher, pool)
 
 
-def settings_for(args: argparse.Namespace, device: str) -> Settings:
+def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] = ()) -> Settings:
     """How to share the machine: cores among the jobs on a CPU, GPUs among them otherwise.
 
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
@@ -95,4 +100,5 @@ def settings_for(args: argparse.Namespace, device: str) -> Settings:
         checkpoint_every=args.checkpoint_every,
         trackers=tuple(name for name in args.report_to.split(",") if name),
         gpus=gpus,
+        trial=trial,
     )

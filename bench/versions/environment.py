@@ -47,6 +47,11 @@ class Environment:
         return ",".join(self.asked) or "installed"
 
     @property
+    def trial(self) -> tuple[str, ...]:
+        """What was asked for, where it moves a package."""
+        return self.asked if self.moved else ()
+
+    @property
     def versions(self) -> dict[str, str]:
         """What `provenance.versions` says inside this environment."""
         installed = dict(provenance.versions())
