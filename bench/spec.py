@@ -182,6 +182,11 @@ PRESETS = {
 }
 
 
+def called(model: str, scale: str) -> str:
+    """A model's name in a report: at scale mini a twin stands for it, and is called one."""
+    return f"{model} twin" if scale == "mini" else model
+
+
 def parse_budget(text: str) -> Budget:
     """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
     if text in PRESETS:

@@ -57,7 +57,8 @@ def test_an_equal_result_passes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     baseline(tmp_path)
     run_again(tmp_path)
     assert gate(tmp_path) == 0
-    assert "no regression against baseline 'main'" in capsys.readouterr().out
+    shown = capsys.readouterr().out.split("\n", 1)[1]  # after the line of `baseline save`
+    assert shown.startswith("Safe against baseline 'main': all 540 scores are identical\n")
 
 
 def test_a_regression_stops_and_an_improvement_does_not(
@@ -67,7 +68,7 @@ def test_a_regression_stops_and_an_improvement_does_not(
     baseline(tmp_path / "worse")
     run_again(tmp_path / "worse", shift=-0.05)
     assert gate(tmp_path / "worse") == 1
-    assert "gpt2 (mini) regressed by 0.0" in capsys.readouterr().out
+    assert "gpt2 twin regressed by 0.0" in capsys.readouterr().out
     baseline(tmp_path / "better")
     run_again(tmp_path / "better", shift=0.05)
     assert gate(tmp_path / "better") == 0
@@ -86,7 +87,7 @@ def test_a_model_that_newly_fails_stops(tmp_path: Path, capsys: pytest.CaptureFi
     baseline(tmp_path)
     make_failure(tmp_path, "phi-1.5")  # on the 20th
     assert gate(tmp_path) == 1
-    assert "phi-1.5 (mini) fails now: seed 0: train: out of memory" in capsys.readouterr().out
+    assert "phi-1.5 twin fails now: seed 0: train: out of memory" in capsys.readouterr().out
 
 
 def test_a_failure_older_than_the_baseline_does_not_count(tmp_path: Path) -> None:
@@ -170,8 +171,8 @@ def test_broken_scores_beside_a_healthy_model_are_no_pass(
             (stored.folder / "scores.json").write_text("{}", encoding="utf-8")
     assert gate(tmp_path) == 2
     text = capsys.readouterr().out
-    assert "cannot be judged against baseline 'main'" in text
-    assert "phi-1.5 (mini): its scores cannot be read" in text
+    assert "Cannot be judged against baseline 'main'" in text
+    assert "phi-1.5 twin: its scores cannot be read" in text
 
 
 def test_a_model_of_the_baseline_under_another_contract_is_no_pass(
@@ -182,7 +183,7 @@ def test_a_model_of_the_baseline_under_another_contract_is_no_pass(
     run_again(tmp_path, ("gpt2", "llama-2-7b"))
     run_again(tmp_path, ("phi-1.5",), contract=make_contract(steps=100))
     assert gate(tmp_path) == 2
-    assert "phi-1.5 (mini): budget.steps: 60 | 100" in capsys.readouterr().out
+    assert "phi-1.5 twin: budget.steps: 60 | 100" in capsys.readouterr().out
 
 
 def test_a_named_side_that_lacks_a_model_of_the_baseline_is_no_pass(
@@ -192,7 +193,7 @@ def test_a_named_side_that_lacks_a_model_of_the_baseline_is_no_pass(
     baseline(tmp_path)
     run_again(tmp_path, ("gpt2", "phi-1.5"))
     assert gate(tmp_path, "--current", "trl==1.15.0") == 2
-    assert "llama-2-7b (mini): only in main" in capsys.readouterr().out
+    assert "llama-2-7b twin: only in main" in capsys.readouterr().out
 
 
 def test_records_older_than_the_baseline_never_stand_for_today(tmp_path: Path) -> None:
@@ -222,8 +223,8 @@ def test_the_summary_goes_to_the_job_page(tmp_path: Path, monkeypatch: pytest.Mo
     run_again(tmp_path, ("gpt2",), shift=-0.05)
     assert gate(tmp_path, "--markdown", str(file)) == 1
     text = file.read_text(encoding="utf-8")
-    assert text.startswith("## REGRESSION against baseline 'main'\n\n- gpt2 (mini) regressed by")
-    assert "| gpt2 |" in text
+    assert text.startswith("## Regressed against baseline 'main'\n\n- gpt2 twin regressed by")
+    assert "| gpt2 twin |" in text
     assert page.read_text(encoding="utf-8") == f"before\n{text}\n"
 
 
@@ -238,9 +239,9 @@ def test_junit_has_a_case_for_each_model_and_one_for_all(tmp_path: Path) -> None
     suite = ElementTree.parse(tmp_path / "j.xml").getroot()
     cases = {case.get("name"): {child.tag for child in case} for case in suite}
     assert cases == {
-        "gpt2 (mini)": {"failure"},
-        "llama-2-7b (mini)": {"system-out"},
-        "phi-1.5 (mini)": {"error"},
+        "gpt2 twin": {"failure"},
+        "llama-2-7b twin": {"system-out"},
+        "phi-1.5 twin": {"error"},
         "all models together": {"system-out"},
     }
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "1")
@@ -254,7 +255,7 @@ def test_junit_survives_what_a_library_prints(tmp_path: Path) -> None:
     suite = ElementTree.fromstring(junit(result, "main").encode())
     (failure,) = suite.iter("failure")
     assert "<b>&" in str(failure.get("message"))
-    assert problems(result) == ["phi-1.5 (mini) fails now: seed 0: train: \x1b[31m<b>&\x00 died"]
+    assert problems(result) == ["phi-1.5 twin fails now: seed 0: train: \x1b[31m<b>&\x00 died"]
 
 
 def test_json_holds_the_problems(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

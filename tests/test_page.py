@@ -445,13 +445,13 @@ def test_a_comparison_tells_its_verdicts(comparison: Page) -> None:
     verdicts = dict(
         zip(comparison.texts("tbody.rows th"), comparison.texts("tbody.rows td .verdict"), strict=True)
     )
-    assert verdicts["gpt2"] == "\N{BLACK DOWN-POINTING TRIANGLE} regressed"
-    assert verdicts["phi-1.5"] == "\N{BLACK UP-POINTING TRIANGLE} improved"
-    assert comparison.texts(".forest .point .label")[0] == "gpt2"
+    assert verdicts["gpt2 twin"] == "\N{BLACK DOWN-POINTING TRIANGLE} regressed"
+    assert verdicts["phi-1.5 twin"] == "\N{BLACK UP-POINTING TRIANGLE} improved"
+    assert comparison.texts(".forest .point .label")[0] == "gpt2 twin"
     comparison.click("thead th:nth-child(5) .sort")
-    assert comparison.texts("tbody.rows th")[0] == "phi-1.5"
+    assert comparison.texts("tbody.rows th")[0] == "phi-1.5 twin"
     comparison.click("thead th:nth-child(5) .sort")
-    assert comparison.texts("tbody.rows th")[0] == "gpt2"
+    assert comparison.texts("tbody.rows th")[0] == "gpt2 twin"
 
 
 def test_a_comparison_shows_what_differs(comparison: Page) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from bench.errors import Incomparable
 from bench.judge.compare import Comparison
 from bench.judge.pairing import Finding
+from bench.spec import called
 from bench.stats import Noise, seed_noise
 from bench.stats.pivot import by_group
 from bench.store.ledger import Stored
@@ -27,10 +28,10 @@ def problems(comparison: Comparison) -> list[str]:
         if row in lucky:
             continue
         if row.finding == Finding.REGRESSED and row.difference is not None:
-            where = row.metric if len(comparison.metrics) > 1 else row.scale
-            reasons.append(f"{row.model} ({where}) regressed by {-row.difference.mean:.3f}")
+            metric = f" {row.metric}" if len(comparison.metrics) > 1 else ""
+            reasons.append(f"{called(row.model, row.scale)} regressed by {-row.difference.mean:.3f}{metric}")
         elif row.finding == Finding.NEWLY_FAILING:
-            reasons.append(f"{row.model} ({row.scale}) fails now: {row.reason}")
+            reasons.append(f"{called(row.model, row.scale)} fails now: {row.reason}")
     for pooled in comparison.pooled if not lucky else ():
         if pooled.drift and pooled.shift.interval.mean < 0:
             reasons.append(
@@ -42,12 +43,12 @@ def problems(comparison: Comparison) -> list[str]:
 def unjudged(comparison: Comparison) -> list[str]:
     """What a gate was asked to judge and cannot, by name."""
     rows = [
-        f"{row.model} ({row.scale}): {row.reason or row.finding}"
+        f"{called(row.model, row.scale)}: {row.reason or row.finding}"
         for row in comparison.rows
         if row.finding in (Finding.INCOMPARABLE, Finding.GONE)
     ]
     rows += [
-        f"{row.model} ({row.scale}): one seed a side, and retraining alone moves a score; "
+        f"{called(row.model, row.scale)}: one seed a side, and retraining alone moves a score; "
         "run --seeds 0,1,2, or give --noise-from a set of records with several seeds"
         for row in comparison.on_one_seed
     ]

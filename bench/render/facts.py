@@ -13,6 +13,7 @@ from bench.judge.doubts import Code
 from bench.judge.table_doubts import table_doubts
 from bench.render import words
 from bench.render.doubts import badge
+from bench.spec import called
 from bench.store.record import Provenance
 
 
@@ -27,7 +28,7 @@ class Note:
 
 def name(row: BoardRow) -> str:
     """What a row is called: a twin is never called by its sibling's name alone."""
-    return f"{row.model} twin" if is_twin(row) else row.model
+    return called(row.model, "mini" if is_twin(row) else "full")
 
 
 def sized_name(row: BoardRow) -> str:
@@ -53,14 +54,14 @@ def title(group: Group) -> str:
 def notes(group: Group) -> list[Note]:
     """Every doubt about the group, the models that share its name and reason together."""
     names = [name(row) for row in group.rows]
-    called = {row.model: name(row) for row in group.rows}
+    names_of = {row.model: name(row) for row in group.rows}
     raised = [doubt for row in group.rows for doubt in row.doubts]
     if group.exact:  # a board too large for scores per example has no doubts about them
         raised += table_doubts({row.model: list(row.stored) for row in group.rows})
     bearers: dict[tuple[str, str], list[str]] = defaultdict(list)
     for doubt in raised:
         shown = badge(doubt)
-        who = f"{called.get(doubt.model, doubt.model) or 'the whole board'} {shown.amount}".rstrip()
+        who = f"{names_of.get(doubt.model, doubt.model) or 'the whole board'} {shown.amount}".rstrip()
         bearers[shown.name, shown.reason].append(who)
     return [
         Note(label, reason, ("all",) if models == names and len(names) > 1 else tuple(models))

@@ -8,13 +8,14 @@ from xml.etree import ElementTree
 from bench.judge.compare import JUDGED, Comparison
 from bench.judge.pairing import Finding
 from bench.render.text.comparison import pooled, sentence
+from bench.spec import called
 
 
 def junit(comparison: Comparison, baseline: str) -> str:
     """JUnit XML: a test case for each model, and one for all models together."""
     suite = ElementTree.Element("testsuite", name=f"bench gate {baseline}")
     for row in comparison.rows:
-        label = f"{row.model} ({row.scale})"
+        label = called(row.model, row.scale)
         case = ElementTree.SubElement(suite, "testcase", classname=f"bench.{row.metric}", name=_xml(label))
         text = sentence(row)
         if row in comparison.on_one_seed:

@@ -81,7 +81,8 @@ def select(name: str, ledger: Ledger) -> Side:
 def current(ledger: Ledger, name: str = CURRENT) -> Side:
     """The newest record of every run, or its failure where that is newer; trials of other versions aside."""
     records, messages = ledger.load()
-    installed = [run for run in (*records, *ledger.failed()) if not trial_of(run)]
+    runs: list[Stored | Failure] = [*records, *ledger.failed()]
+    installed = [run for run in runs if not trial_of(run)]
     latest = [run for seeds in newest(installed).values() for run in seeds.values()]
     return Side(
         name,

@@ -63,7 +63,7 @@ def execute(args: argparse.Namespace) -> Output:
     if args.junit:
         write(args.junit, junit(result, args.baseline))
     answer = [headline(result, args.baseline), *(f"  - {text}" for text in (*reasons, *open_questions))]
-    text = "\n".join([compare_text.terminal(result), "", *answer])
+    text = compare_text.terminal(result, answer)
     data = {**to_data(result), "problems": reasons, "unjudged": open_questions}
     return Output(text, data, 1 if reasons else 2 if open_questions else 0)
 

@@ -19,6 +19,8 @@ from bench.render import words
 from bench.render.page import draw
 from bench.render.page.answers import cut
 from bench.render.text.comparison import MARKS, p_value, pooled
+from bench.render.text.verdict import verdict
+from bench.spec import called
 from bench.stats import Interval
 
 #: Rows of a plot, and rows and histories that show examples and lines.
@@ -38,6 +40,7 @@ def view(comparison: Comparison, histories: Sequence[History]) -> dict[str, Any]
     counts = Counter(row.finding for row in comparison.rows)
     told = sorted((row for row in judged if row.moved), key=_size, reverse=True)[:TOLD]
     return {
+        "verdict": verdict(comparison),
         "a": comparison.a,
         "b": comparison.b,
         "threshold": f"{comparison.threshold:g}",
@@ -95,7 +98,7 @@ def forest(rows: Sequence[ComparedRow], threshold: float) -> Markup | None:
     drawn = sorted(drawn, key=lambda value: value[1].mean)[:MOST]
     if not drawn:
         return None
-    wide, left, right, step = 580.0, 138.0, 440.0, 26.0
+    wide, left, right, step = 600.0, 158.0, 460.0, 26.0
     bottom = 22 + step * len(drawn)
     ends = [end for _, value in drawn for end in (value.low, value.high) if abs(end) < 1]
     reach = max([abs(end) for end in ends] + [threshold * 1.5, 1e-3]) * 1.08
@@ -110,10 +113,11 @@ def forest(rows: Sequence[ComparedRow], threshold: float) -> Markup | None:
         y = 22 + step * (place + 0.4)
         kind = _kind(row.finding)
         low, high = x(max(value.low, -reach)), x(min(value.high, reach))
-        tip = f"{row.model}: {words.change(value.mean)} ({words.change_interval(value)}), {row.finding.value}"
+        name = called(row.model, row.scale)
+        tip = f"{name}: {words.change(value.mean)} ({words.change_interval(value)}), {row.finding.value}"
         parts.append(
             f'<g class="point"><title>{escape(tip)}</title>'
-            + draw.text(left - 14, y + 4, row.model, "label", "end")
+            + draw.text(left - 14, y + 4, name, "label", "end")
             + draw.line(low, y, high, y, f"effect {kind}")
             + _mark(kind, x(value.mean), y)
             + draw.text(right + 16, y + 4, f"{MARKS[row.finding]} {row.finding.value}", f"small word {kind}")
@@ -156,7 +160,7 @@ def _row(row: ComparedRow) -> dict[str, Any]:
     value = row.difference
     finds = "" if row.smallest is None else "none" if row.smallest > 1 else words.score(row.smallest)
     return {
-        "model": row.model,
+        "model": called(row.model, row.scale),
         "scale": row.scale,
         "metric": row.metric,
         "mark": MARKS[row.finding],

@@ -10,11 +10,13 @@ from bench.judge.compare import JUDGED, ComparedRow, Comparison, Pooled
 from bench.judge.pairing import Finding
 from bench.render import words
 from bench.render.tables import clip, columns, listed, md, pipes, wrap
+from bench.render.text.verdict import verdict
+from bench.spec import called
 from bench.stats import Interval
 
 #: Longer tables show only the rows that something is said of.
 LONGEST = 60
-LONGEST_NAME = 20
+LONGEST_NAME = 21
 ARROW = "\N{RIGHTWARDS ARROW}"
 DOT = " \N{MIDDLE DOT} "
 MARKS = {
@@ -32,9 +34,10 @@ NUMBERS = (1, 2, 3, 5, 6)
 COSTS = (1, 2, 3)
 
 
-def terminal(comparison: Comparison) -> str:
-    """The whole comparison in at most 100 columns."""
-    parts = []
+def terminal(comparison: Comparison, answer: Sequence[str] = ()) -> str:
+    """The whole comparison in at most 100 columns, after `answer` (the verdict, unless it is given)."""
+    answer = answer or [verdict(comparison)]
+    parts = ["\n".join(line for text in answer for line in wrap(text, "    "))]
     for metric in comparison.metrics:
         rows = _judged(comparison, metric)
         lines = wrap(_title(comparison, metric, rows))
@@ -43,7 +46,7 @@ def terminal(comparison: Comparison) -> str:
             lines += wrap(pooled(shift_of_all), "  ")
         shown, hidden = _shown(rows)
         if shown:
-            lines += ["", *columns([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)]
+            lines += ["", *columns([HEAD, *map(_cells, shown)], NUMBERS)]
         parts.append("\n".join([*lines, *hidden]))
     notes = [*_reading(comparison), *_notes(comparison)]
     parts.append("\n".join(line for text in notes for line in wrap(text)))
@@ -54,9 +57,9 @@ def terminal(comparison: Comparison) -> str:
     return "\n\n".join(parts)
 
 
-def markdown(comparison: Comparison, heading: str = "# Comparison") -> str:
+def markdown(comparison: Comparison, heading: str = "") -> str:
     """The same for GitHub: a pull request, a job page or a file."""
-    parts = [heading]
+    parts = [heading or f"# Comparison\n\n**{md(verdict(comparison))}**"]
     for metric in comparison.metrics:
         rows = _judged(comparison, metric)
         parts.append(md(_title(comparison, metric, rows)))
@@ -65,7 +68,7 @@ def markdown(comparison: Comparison, heading: str = "# Comparison") -> str:
             parts.append(f"{strong}{md(pooled(shift_of_all))}{strong}")
         shown, hidden = _shown(rows)
         if shown:
-            parts.append("\n".join(pipes([HEAD, *(_cells(row, rows) for row in shown)], NUMBERS)))
+            parts.append("\n".join(pipes([HEAD, *map(_cells, shown)], NUMBERS)))
         parts += hidden
     parts += [md(text) for text in (*_reading(comparison), *_notes(comparison))]
     for title, bullets in _sections(comparison):
@@ -141,9 +144,8 @@ def _range(values: Sequence[int], what: str) -> str:
     return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
 
 
-def _cells(row: ComparedRow, rows: Sequence[ComparedRow]) -> list[str]:
-    several = len({row.scale for row in rows}) > 1
-    name = clip(f"{row.model} {row.scale}" if several else row.model, LONGEST_NAME)
+def _cells(row: ComparedRow) -> list[str]:
+    name = clip(called(row.model, row.scale), LONGEST_NAME)
     ends = ["" if end is None else words.score(end) for end in (row.a, row.b)]
     verdict = f"{MARKS[row.finding]} {row.finding.value}"
     if row.difference is None or row.smallest is None:
@@ -168,18 +170,18 @@ def _reading(comparison: Comparison) -> Iterator[str]:
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     tested = [row for row in comparison.rows if row.difference]
-    single = [row.model for row in tested if len(row.seeds) == 1 and not row.identical]
+    single = [called(row.model, row.scale) for row in tested if len(row.seeds) == 1 and not row.identical]
     if single:
         borrowed = any(len(row.seeds) > 1 for row in tested)
         noise = "is borrowed from the rows with several" if borrowed else "is not counted"
         yield f"One seed ({listed(single)}): training noise {noise}."
     for row in tested:
         if row.reason:
-            yield f"{row.model}: {row.reason}."
+            yield f"{called(row.model, row.scale)}: {row.reason}."
     elsewhere: dict[str, list[str]] = {}
     for row in tested:
         if row.cost_reason:
-            elsewhere.setdefault(row.cost_reason, []).append(row.model)
+            elsewhere.setdefault(row.cost_reason, []).append(called(row.model, row.scale))
     for reason, models in elsewhere.items():
         yield f"Cost not compared, {reason}: {listed(models)}."
 
@@ -188,7 +190,7 @@ def _sections(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     apart = [row for row in comparison.rows if row.finding not in JUDGED]
     if apart:
         lines = (
-            f"{MARKS[row.finding]} {row.model} ({row.scale}): {sentence(row)}" for row in apart[:LONGEST]
+            f"{MARKS[row.finding]} {called(row.model, row.scale)}: {sentence(row)}" for row in apart[:LONGEST]
         )
         yield "Not compared", [*lines, *([f"and {len(apart) - LONGEST:,} more"] if apart[LONGEST:] else [])]
     if comparison.environment:
@@ -205,7 +207,10 @@ def _costs(comparison: Comparison) -> list[list[str]]:
     if not rows or len(rows) > LONGEST:
         return []
     head = ["model", "tokens/s", rows[0].costs[1].name, "training"]
-    return [head, *([clip(row.model, LONGEST_NAME), *map(_one_cost, row.costs)] for row in rows)]
+    return [
+        head,
+        *([clip(called(row.model, row.scale), LONGEST_NAME), *map(_one_cost, row.costs)] for row in rows),
+    ]
 
 
 def _one_cost(cost: CostChange) -> str:
