@@ -25,7 +25,8 @@ def scores(stored: Stored) -> dict[str, float]:
 
 
 def runs(out: Path, seed: int = 0, **after: Any) -> tuple[Stored, Stored]:
-    """A run of gpt2, and the same under a newer trl."""
+    """A run of gpt2, and the same under a newer trl, which wrote other texts unless `texts` says what."""
+    after.setdefault("texts", {row: [f"newer {row} {n}" for n in range(60)] for row in ("tuned", "base")})
     b = make_record(out, "gpt2", seed, gain=0.2, versions=NEW, **after)
     return make_record(out, "gpt2", seed, gain=0.2), b
 
@@ -56,6 +57,31 @@ def test_a_changed_scorer_is_put_down_to_scoring(tmp_path: Path) -> None:
     one = explain(a, b, rescored=scores(b), redecoded=scores(b))
     assert share(one, "scoring") == pytest.approx(1)
     assert "Put down to scoring: 100%" in verdict(one)
+
+
+def test_equal_texts_with_other_scores_are_scorings_whatever_the_scorer_is_called(tmp_path: Path) -> None:
+    """Weights, texts and the scorer's name are the same, and scoring anew by a third scorer finds nothing."""
+    b = make_record(tmp_path, "gpt2", gain=0.2, versions=NEW, shift=-0.04, fields=WEIGHTS)
+    a = make_record(tmp_path, "gpt2", gain=0.2, fields=WEIGHTS)
+    assert share(explain(a, b), "scoring") == pytest.approx(1)
+    assert share(explain(a, b, rescored=scores(a)), "scoring") == pytest.approx(1)
+
+
+def test_equal_base_answers_say_that_decoding_did_not_move(tmp_path: Path) -> None:
+    """A baseline has no weights to decode anew, but its base was decoded on both sides."""
+    texts = {"tuned": [f"newer {n}" for n in range(60)]}
+    a, b = runs(tmp_path, shift=-0.04, texts=texts)
+    one = explain(a, b)
+    assert share(one, "training") == pytest.approx(1)
+    assert any("the untuned model answered the same" in note for note in one.notes)
+    _, b = runs(tmp_path, shift=-0.04, texts={**texts, "base": ["one other answer"]})
+    assert [part.stages for part in explain(a, b).parts] == [("scoring",), ("decoding", "training")]
+
+
+def test_another_seed_is_named(tmp_path: Path) -> None:
+    """Two seeds of one setting differ in nothing else that is recorded."""
+    a, b = make_record(tmp_path, "gpt2", 0), make_record(tmp_path, "gpt2", 1)
+    assert any(text.startswith("seed: 0") for text in explain(a, b).evidence)
 
 
 def test_a_changed_generation_is_put_down_to_decoding(tmp_path: Path) -> None:
@@ -158,7 +184,7 @@ def test_other_models_or_examples_cannot_be_explained(tmp_path: Path) -> None:
 
 def test_evidence_names_losses_texts_and_versions(tmp_path: Path) -> None:
     """What a reader would look up next."""
-    a, b = runs(tmp_path, changed=0.5)
+    a, b = runs(tmp_path, changed=0.5, texts={})
     evidence = "\n".join(explain(a, b).evidence)
     assert "training curves are the same over 12 logged steps" in evidence
     same = sum(x["tuned"] == y["tuned"] for x, y in zip(a.completions, b.completions, strict=True))

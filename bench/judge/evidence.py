@@ -20,6 +20,8 @@ def evidence(a: Stored, b: Stored) -> Iterator[str]:
     yield from _weights(a, b)
     yield from _losses(a, b)
     yield from _texts(a, b)
+    if a.record.run.seed != b.record.run.seed:
+        yield f"seed: {a.record.run.seed} {ARROW} {b.record.run.seed}, so order and initial adapter differ"
     contract = a.record.run.contract.differences(b.record.run.contract)
     if contract:
         parts = (f"{what} {shown(x)} {ARROW} {shown(y)}" for what, (x, y) in contract.items())
@@ -33,6 +35,14 @@ def same_weights(a: Stored, b: Stored) -> bool | None:
     """Whether both left the same weights, by digest; none where one left none."""
     left, right = _weight_files(a), _weight_files(b)
     return left == right if left and right else None
+
+
+def written(stored: Stored, row: str) -> dict[str, str]:
+    """Example id -> what a row ("tuned", "base") wrote; empty where the record's texts cannot be read."""
+    try:
+        return {line["id"]: line[row] for line in stored.completions}
+    except (RecordError, KeyError):
+        return {}
 
 
 def _weight_files(stored: Stored) -> dict[str, str]:
@@ -68,11 +78,7 @@ def _texts(a: Stored, b: Stored) -> Iterator[str]:
         yield f"answers of {left.mean_words:.1f} {ARROW} {right.mean_words:.1f} words on average"
         if left.truncated != right.truncated:
             yield f"{left.truncated} {ARROW} {right.truncated} answers reached the limit of new tokens"
-    try:
-        before = {row["id"]: row["tuned"] for row in a.completions}
-        after = {row["id"]: row["tuned"] for row in b.completions}
-    except (RecordError, KeyError):
-        return
+    before, after = written(a, "tuned"), written(b, "tuned")
     common = before.keys() & after.keys()
     if common:
         same = sum(before[id] == after[id] for id in common)

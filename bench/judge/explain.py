@@ -12,8 +12,11 @@ interval. The split depends on the order in which A's stages are replaced by B's
 longer answer gains more from a lenient scorer). This order needs only what is at hand: A's texts and
 weights, and B's environment.
 
-Where a piece is missing, the parts that it would have told apart are given together. Two facts stand in for
-pieces: equal scorers, and weights with equal digests. Everything is arithmetic on arrays; re-scoring and
+Where a piece is missing, the parts that it would have told apart are given together. Facts stand in for
+pieces: equal texts, whose scores on both sides are by A's and by B's scorer whatever those are called;
+scorers of one name; weights with equal digests; and where A's weights are gone, base answers that are the
+same to the letter, because base weights are the same on both sides and were decoded in both environments.
+Everything is arithmetic on arrays; re-scoring and
 re-decoding are the caller's.
 """
 
@@ -26,7 +29,7 @@ import numpy as np
 
 from bench import stats
 from bench.errors import Incomparable
-from bench.judge.evidence import evidence, same_weights
+from bench.judge.evidence import evidence, same_weights, written
 from bench.store.ledger import Stored
 from bench.store.scores import METRIC, Floats, aligned, series, units
 
@@ -94,6 +97,8 @@ def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
         raise Incomparable("runs of different models cannot be explained by one another")
     corners, ids, groups = _corners(pairs, metric)
     notes = _stand_ins(pairs, corners)
+    _from_equal_texts(pairs, corners, ids)
+    notes += _from_base_answers(pairs, corners)
     labels = np.asarray(units(ids, groups))
     total = corners["BBB"] - corners["AAA"]
     contributions = _telescoped(corners)
@@ -161,6 +166,30 @@ def _stand_ins(pairs: Sequence[Pieces], corners: dict[str, Floats]) -> list[str]
         corners["ABB"] = corners["BBB"]
         notes.append("both sides have the same weights by digest, so training is unmoved; not decoded anew")
     return notes
+
+
+def _from_equal_texts(pairs: Sequence[Pieces], corners: dict[str, Floats], ids: Sequence[str]) -> None:
+    """Where both sides wrote the same text, B's own score is what B's scorer gives A's text."""
+    if "AAB" not in corners:
+        return
+    texts = [(written(pair.a, "tuned"), written(pair.b, "tuned")) for pair in pairs]
+    same = [[id in left and left[id] == right.get(id) for id in ids] for left, right in texts]
+    corners["AAB"] = np.where(np.array(same), corners["BBB"], corners["AAB"])
+
+
+def _from_base_answers(pairs: Sequence[Pieces], corners: dict[str, Floats]) -> list[str]:
+    """Where A's weights cannot be decoded anew, equal answers of the base say that decoding did not move."""
+    if "ABB" in corners or "AAB" not in corners or not all(_same_base(pair) for pair in pairs):
+        return []
+    corners["ABB"] = corners["AAB"]
+    return ["the untuned model answered the same to the letter on both sides, so decoding is taken as unmoved"]
+
+
+def _same_base(pair: Pieces) -> bool:
+    left, right = written(pair.a, "base"), written(pair.b, "base")
+    common = left.keys() & right.keys()
+    same_checkpoint = pair.a.record.run.checkpoint == pair.b.record.run.checkpoint
+    return same_checkpoint and bool(common) and all(left[id] == right[id] for id in common)
 
 
 def _telescoped(corners: Mapping[str, Floats]) -> dict[tuple[str, ...], Floats]:

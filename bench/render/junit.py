@@ -40,6 +40,19 @@ def junit(comparison: Comparison, baseline: str) -> str:
         attributes = {"classname": "bench.records", "name": _xml(message.partition(": ")[0])}
         case = ElementTree.SubElement(suite, "testcase", attributes)
         ElementTree.SubElement(case, "error", type="unreadable", message=_xml(message))
+    return _document(suite)
+
+
+def junit_unjudged(reason: str, baseline: str) -> str:
+    """JUnit XML of a gate that had nothing to judge: one test case, an error."""
+    suite = ElementTree.Element("testsuite", name=f"bench gate {baseline}")
+    case = ElementTree.SubElement(suite, "testcase", classname="bench.gate", name="nothing could be judged")
+    ElementTree.SubElement(case, "error", type="unjudged", message=_xml(reason))
+    return _document(suite)
+
+
+def _document(suite: ElementTree.Element) -> str:
+    """The suite with its counts, as XML."""
     counted = {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"}
     for name, tag in counted.items():
         suite.set(name, str(len(list(suite.iter(tag)))))

@@ -45,6 +45,11 @@ def size(value: float) -> str:
     return f"{value / 1e9:.2f} GB" if value < 1e10 else f"{value / 1e9:.0f} GB"
 
 
+def kilobytes(value: float) -> str:
+    """The size of a small file, in powers of ten."""
+    return f"{value / 1e3:,.0f} kB"
+
+
 def duration(seconds: float) -> str:
     """Wall-clock time."""
     if seconds < 99.5:

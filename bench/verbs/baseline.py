@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from bench.render import words
 from bench.store.baselines import baselines, save_baseline
 from bench.store.ledger import Ledger
 from bench.store.names import CURRENT, KINDS, select
@@ -29,6 +30,6 @@ def execute(args: argparse.Namespace) -> Output:
     replaced = args.name in baselines(ledger)
     side = select(args.source, ledger)
     file, runs = save_baseline(args.name, side, ledger)
-    text = f"baseline '{args.name}'{' replaced' if replaced else ''}: {len(runs)} runs in {file}"
+    text = f"baseline '{args.name}'{' replaced' if replaced else ''}: {len(runs)} runs in {file} ({words.kilobytes(file.stat().st_size)})"
     text += "".join(f"\nleft out: {message}" for message in side.messages)
     return Output(text, {"baseline": args.name, "file": str(file), "runs": runs, "left_out": side.messages})

@@ -10,7 +10,7 @@ from bench.errors import Incomparable, RequestError
 from bench.judge.compare import compare, to_data
 from bench.judge.gate import nothing_new, problems, training_noise, unjudged
 from bench.judge.pairing import since
-from bench.render.junit import junit
+from bench.render.junit import junit, junit_unjudged
 from bench.render.tables import md
 from bench.render.text import comparison as compare_text
 from bench.render.text.gate import gate_markdown, headline
@@ -57,6 +57,8 @@ def execute(args: argparse.Namespace) -> Output:
             )
     except Incomparable as error:
         _publish(args, f"## Cannot be judged\n\n{md(str(error))}\n")
+        if args.junit:
+            write(args.junit, junit_unjudged(str(error), args.baseline))
         raise
     reasons, open_questions = problems(result), unjudged(result)
     _publish(args, gate_markdown(result, args.baseline))
