@@ -151,7 +151,9 @@ def make_record(
             },
             selected={"train": 620, run.contract.eval_split: n, "near duplicate of the test part": 3},
             train_digest=digest(["train", run.contract.train.digest, seed]),
-            eval_digest=digest(_ids(n)),
+            eval_digest=digest(
+                [[c[k] for k in ("id", "question", "context", "references")] for c in completions]
+            ),
             reference_words=float(np.mean([len(str(c["references"][0]).split()) for c in completions])),
         ),
         "spent": make_spent(run),

@@ -21,7 +21,7 @@ from bench.render.text import comparison as compare_text
 from bench.run.identity import Run
 from bench.spec import Decoding
 from bench.store.ledger import Ledger, Stored
-from bench.store.record import Failure, seal
+from bench.store.record import PARTS, Failure, seal
 from bench.store.scores import Series, aligned, series
 from bench.store.sides import Side
 
@@ -473,9 +473,12 @@ def _make_pairs(out: Path, count: int) -> None:
             run["contract"] = {**run["contract"], "budget": {"steps": 1 + place, "effective_batch": 8}}
             run["versions"] = {**run["versions"], "trl": version}
             where = {**body["provenance"], "versions": run["versions"]}
-            changed = {**body, "id": Run.model_validate(run).id, "run": run, "provenance": where}
+            spent = {**body["spent"], "steps": 1 + place, "examples": 8 * (1 + place)}
+            changed = {"id": Run.model_validate(run).id, "run": run, "provenance": where, "spent": spent}
+            changed = {**body, **changed}
             folder = ledger.runs / changed["id"]
             folder.mkdir(parents=True)
             text = json.dumps({**changed, "digest": digest(changed)})
             (folder / "record.json").write_text(text, encoding="utf-8")
-            (folder / "scores.json").hardlink_to(first.folder / "scores.json")
+            for name in PARTS:
+                (folder / name).hardlink_to(first.folder / name)

@@ -172,7 +172,8 @@ def test_broken_scores_beside_a_healthy_model_are_no_pass(
     assert gate(tmp_path) == 2
     text = capsys.readouterr().out
     assert "Cannot be judged against baseline 'main'" in text
-    assert "phi-1.5 twin: its scores cannot be read" in text
+    assert "phi-1.5 twin: not run since the baseline was saved" in text
+    assert "scores.json: missing, edited or cut short" in text
 
 
 def test_a_model_of_the_baseline_under_another_contract_is_no_pass(

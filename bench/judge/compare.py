@@ -31,6 +31,7 @@ from bench.store.sides import Side
 DRIFT = 0.002
 FEWEST = 3
 MOVED = 10
+SAME = "same record"
 JUDGED = (Finding.IMPROVED, Finding.REGRESSED, Finding.UNCHANGED, Finding.UNCERTAIN)
 
 
@@ -59,6 +60,11 @@ class ComparedRow:
     moved: tuple[Moved, ...] = ()
     runs_a: tuple[str, ...] = ()
     runs_b: tuple[str, ...] = ()
+
+    @property
+    def is_same_record(self) -> bool:
+        """Whether both sides hold the very same records, so that there was nothing to judge."""
+        return self.finding == Finding.UNCHANGED and self.reason == SAME
 
 
 @dataclass(frozen=True)
@@ -221,7 +227,7 @@ def _same(match: Match, metric: str) -> ComparedRow:
         match.scale,
         metric,
         Finding.UNCHANGED,
-        "same record",
+        SAME,
         match.seeds,
         examples,
         value,

@@ -182,7 +182,9 @@ def _from_base_answers(pairs: Sequence[Pieces], corners: dict[str, Floats]) -> l
     if "ABB" in corners or "AAB" not in corners or not all(_same_base(pair) for pair in pairs):
         return []
     corners["ABB"] = corners["AAB"]
-    return ["the untuned model answered the same to the letter on both sides, so decoding is taken as unmoved"]
+    return [
+        "the untuned model answered the same to the letter on both sides, so decoding is taken as unmoved"
+    ]
 
 
 def _same_base(pair: Pieces) -> bool:

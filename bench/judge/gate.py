@@ -40,13 +40,16 @@ def problems(comparison: Comparison) -> list[str]:
     return reasons
 
 
-def unjudged(comparison: Comparison) -> list[str]:
-    """What a gate was asked to judge and cannot, by name."""
+def unjudged(comparison: Comparison, allow_unchanged: bool = False) -> list[str]:
+    """What a gate was asked to judge and cannot, by name; what was not run anew counts unless allowed."""
     rows = [
         f"{called(row.model, row.scale)}: {row.reason or row.finding}"
         for row in comparison.rows
         if row.finding in (Finding.INCOMPARABLE, Finding.GONE)
     ]
+    if not allow_unchanged:
+        remedy = "not run since the baseline was saved; run it, or --allow-unchanged"
+        rows += [f"{called(row.model, row.scale)}: {remedy}" for row in comparison.rows if row.is_same_record]
     rows += [
         f"{called(row.model, row.scale)}: one seed a side, and retraining alone moves a score; "
         "run --seeds 0,1,2, or give --noise-from a set of records with several seeds"

@@ -59,10 +59,12 @@ class Match:
 
 
 def since(baseline: Side, current: Side) -> Side:
-    """What of `current` is newer than the baseline; where a model has nothing newer, its baseline runs.
+    """What of `current` came after the baseline; where a model has nothing new, its baseline runs.
 
     So a contract that was changed after the baseline was saved comes out as incomparable instead of as
-    the baseline's own old records, and records older than the baseline never stand for today.
+    the baseline's own old records. A record is new if it was not there when the baseline was saved,
+    whatever its clock said. Failures, and records beside a baseline that does not know what was there,
+    are new by their time.
     """
     before = newest(baseline.records)
     latest: dict[tuple[str, str], datetime] = {}
@@ -71,6 +73,8 @@ def since(baseline: Side, current: Side) -> Side:
         latest[model, scale] = max(when, latest.get((model, scale), when))
 
     def is_newer(run: Stored | Failure) -> bool:
+        if baseline.known and isinstance(run, Stored):
+            return run.digest[: len(next(iter(baseline.known)))] not in baseline.known
         model, scale, contract = slot(run)
         seed = (run.run if isinstance(run, Failure) else run.record.run).seed
         match = before.get((model, scale, contract), {}).get(seed)

@@ -1,6 +1,7 @@
 """Baselines: a set of records remembered under a name, in one file that is whole by itself.
 
-The file lists run ids with the digests of their records, and holds the records packed: scores and answers of
+The file lists run ids with the digests of their records, and short digests of all records that were there (so
+that a gate knows what is new without trusting a clock). It holds the records packed: scores and answers of
 every example, contract, environment, no weights. So it can be committed, and a fresh clone that has no
 record of its own can be judged against it. Where the ledger has the very record that was saved, that one is
 used; else the packed one, unpacked into the cache and checked as any record is.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import lzma
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from bench.cache import cache_root
 from bench.digest import digest
 from bench.errors import RecordError, RequestError, UnknownName
 from bench.spec import NAME
+from bench.store.damage import damage
 from bench.store.ledger import Ledger, Stored, read
 from bench.store.record import PARTS, RECORD
 from bench.store.sides import Side, newest, side_of
@@ -26,6 +29,8 @@ from bench.store.sides import Side, newest, side_of
 FORMAT = 2
 #: Bytes that a baseline may unpack to; far more than thousands of records have.
 LARGEST = 2 << 30
+#: Digits of a record's digest by which a baseline knows that a record was there when it was saved.
+KNOWN = 16
 
 
 def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str]]:
@@ -47,10 +52,12 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
         raise RequestError(f"baseline '{name}': '{side.name}' has no record under {ledger.runs}")
     file = baseline_file(ledger, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    runs = [{"id": stored.record.id, "digest": _digest(stored)} for stored in kept]
+    runs = [{"id": stored.record.id, "digest": stored.digest} for stored in kept]
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     runs = sorted(runs, key=lambda run: run["id"])
-    body = {"format": FORMAT, "name": name, "saved": saved, "runs": runs, "records": _packed(kept)}
+    known = sorted(stored.digest[:KNOWN] for stored in ledger.load()[0])
+    body = {"format": FORMAT, "name": name, "saved": saved, "runs": runs, "known": known}
+    body["records"] = _packed(kept)
     fresh = file.with_suffix(".tmp")
     fresh.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     fresh.replace(file)
@@ -67,6 +74,7 @@ def load_baseline(name: str, ledger: Ledger) -> Side:
         version = body["format"]
         saved = {str(run["id"]): str(run["digest"]) for run in body["runs"]}
         packed = _unpacked(body["records"]) if version == FORMAT else {}
+        known = frozenset(map(str, body.get("known", ())))
     except (ValueError, TypeError, KeyError, lzma.LZMAError):
         raise RequestError(f"{file}: is not a baseline; save it again: bench baseline save {name}") from None
     if version not in (1, FORMAT):
@@ -83,7 +91,7 @@ def load_baseline(name: str, ledger: Ledger) -> Side:
             messages.append(f"{ledger.runs / id}: is not the record that baseline '{name}' was saved with")
         except RecordError as error:
             messages.append(str(error))
-    return side_of(name, records, (), messages)
+    return replace(side_of(name, records, (), messages), known=known)
 
 
 def baselines(ledger: Ledger) -> list[str]:
@@ -101,7 +109,7 @@ def _held(ledger: Ledger, id: str, wanted: str) -> Stored | None:
     if not ledger.finished(id):
         return None
     stored = Stored(read(ledger.runs / id), ledger.runs / id)
-    return stored if _digest(stored) == wanted else None
+    return stored if stored.digest == wanted else None
 
 
 def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
@@ -116,7 +124,9 @@ def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
             fresh.write_bytes(text.encode())
             fresh.replace(place / name)
     stored = Stored(read(place), place)
-    if _digest(stored) != wanted:
+    for mistake in damage(stored.record, place):
+        raise RecordError(mistake)
+    if stored.digest != wanted:
         raise RecordError(f"record {id} of a baseline is not the one that was saved")
     return stored
 
@@ -138,9 +148,3 @@ def _unpacked(packed: str) -> dict[str, dict[str, str]]:
     if not expander.eof:
         raise ValueError("cut short or too large")
     return {str(id): {str(k): str(v) for k, v in parts.items()} for id, parts in json.loads(raw).items()}
-
-
-def _digest(stored: Stored) -> str:
-    """The digest that the record carries; `Ledger.load` has checked that it is the right one."""
-    raw = json.loads((stored.folder / RECORD).read_bytes())
-    return str(raw["digest"])

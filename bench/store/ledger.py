@@ -8,6 +8,7 @@ go when their run succeeds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -20,9 +21,9 @@ from typing import Any
 
 import orjson
 
-from bench.digest import file_digest
 from bench.errors import RecordError
-from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Failure, Record, seal, unseal
+from bench.store.damage import Verified, damage
+from bench.store.record import COMPLETIONS, CURVE, RECORD, SCORES, Failure, Record, seal, unseal
 
 
 @dataclass(frozen=True)
@@ -33,27 +34,39 @@ class Stored:
     folder: Path
 
     @cached_property
+    def digest(self) -> str:
+        """The digest that the record carries, as `read` has checked it."""
+        return str(orjson.loads((self.folder / RECORD).read_bytes())["digest"])
+
+    @cached_property
     def scores(self) -> dict[str, Any]:
         """`ids`, `groups`, `categories` and row -> metric -> {"p", "r", "f"} -> list of floats."""
-        content: dict[str, Any] = json.loads(self._checked(SCORES))
+        content: dict[str, Any] = json.loads(self.part(SCORES))
         return content
 
     @cached_property
     def completions(self) -> list[dict[str, Any]]:
         """Per example: id, question, context, references, category, base and tuned text."""
-        return [json.loads(line) for line in self._checked(COMPLETIONS).split("\n") if line]
+        return [json.loads(line) for line in self.part(COMPLETIONS).split(b"\n") if line]
 
     @cached_property
     def curve(self) -> list[dict[str, Any]]:
         """Per logged step: step, examples, loss, learning_rate, grad_norm."""
-        return [json.loads(line) for line in self._checked(CURVE).split("\n") if line]
+        return [json.loads(line) for line in self.part(CURVE).split(b"\n") if line]
 
-    def _checked(self, name: str) -> str:
+    def part(self, name: str) -> bytes:
+        """One of the record's files, as bytes: a completion may hold any separator that splitlines knows.
+
+        Raises `RecordError` where it is not the one that the record was sealed with.
+        """
         file = self.folder / name
-        if not file.is_file() or file_digest(file) != self.record.files[name]:
+        try:
+            content = file.read_bytes()
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != self.record.files.get(name):
             raise RecordError(f"{file}: missing, edited or cut short; run it again")
-        # Read as bytes: a completion may hold any line separator that str.splitlines knows.
-        return file.read_bytes().decode()
+        return content
 
 
 class Ledger:
@@ -66,27 +79,32 @@ class Ledger:
         self.work = out / ".work"
 
     def finished(self, id: str) -> bool:
-        """Whether a whole record of this run is there, matching its digests."""
+        """Whether a whole record of this run is there, of one piece (`bench.store.damage`)."""
         folder = self.runs / id
         if not (folder / RECORD).is_file():
             return False
         try:
-            record = read(folder)
+            next(damage(read(folder), folder))
         except RecordError:
             return False
-        return all(
-            (folder / name).is_file() and file_digest(folder / name) == record.files[name] for name in PARTS
-        )
+        except StopIteration:
+            return True
+        return False
 
     def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
-        """The readable records, oldest id first, and a message for each that was left out."""
+        """The whole records, by id, and a message for each that was left out and why."""
         folders = [self.runs / id for id in ids] if ids is not None else self._folders()
         stored, messages = [], []
+        verified = Verified(self.runs)
         for folder in folders:
             try:
-                stored.append(Stored(read(folder), folder))
+                record = read(folder)
+                verified.check(record, folder)
             except RecordError as error:
                 messages.append(str(error))
+            else:
+                stored.append(Stored(record, folder))
+        verified.save()
         return stored, messages
 
     def failed(self) -> list[Failure]:

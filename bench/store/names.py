@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -80,14 +81,22 @@ def select(name: str, ledger: Ledger) -> Side:
 
 def current(ledger: Ledger, name: str = CURRENT) -> Side:
     """The newest record of every run, or its failure where that is newer; trials of other versions aside."""
+    side = everything(ledger, name)
+    latest = [run for seeds in newest([*side.records, *side.failures]).values() for run in seeds.values()]
+    return replace(
+        side,
+        records=tuple(run for run in latest if isinstance(run, Stored)),
+        failures=tuple(run for run in latest if isinstance(run, Failure)),
+    )
+
+
+def everything(ledger: Ledger, name: str = CURRENT) -> Side:
+    """All records and failures but for trials of other versions; a gate looks for what is new in it."""
     records, messages = ledger.load()
-    runs: list[Stored | Failure] = [*records, *ledger.failed()]
-    installed = [run for run in runs if not trial_of(run)]
-    latest = [run for seeds in newest(installed).values() for run in seeds.values()]
     return Side(
         name,
-        tuple(run for run in latest if isinstance(run, Stored)),
-        tuple(run for run in latest if isinstance(run, Failure)),
+        tuple(stored for stored in records if not trial_of(stored)),
+        tuple(failure for failure in ledger.failed() if not trial_of(failure)),
         tuple(messages),
     )
 

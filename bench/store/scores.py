@@ -7,7 +7,6 @@ become arrays.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +40,7 @@ def series(stored: Stored, metrics: Sequence[str] = (METRIC,), row: str = "tuned
     record does not hold.
     """
     try:
-        content = orjson.loads(_checked(stored))
+        content = orjson.loads(stored.part(SCORES))
         held = content["rows"][row]
         for metric in metrics:
             if metric not in held:
@@ -77,17 +76,6 @@ def aligned(rows: Sequence[Series], metric: str) -> tuple[Floats, tuple[str, ...
 def units(ids: Iterable[str], groups: Iterable[str]) -> list[Hashable]:
     """The cluster of each example: its group of paraphrases, or itself where it has none."""
     return [group or id for id, group in zip(ids, groups, strict=True)]
-
-
-def _checked(stored: Stored) -> bytes:
-    file = stored.folder / SCORES
-    try:
-        content = file.read_bytes()
-    except OSError:
-        content = b""
-    if hashlib.sha256(content).hexdigest() != stored.record.files.get(SCORES):
-        raise RecordError(f"{file}: missing, edited or cut short; run it again")
-    return content
 
 
 def _floats(values: Any) -> Floats:

@@ -25,6 +25,8 @@ class Side:
     records: tuple[Stored, ...]
     failures: tuple[Failure, ...] = ()
     messages: tuple[str, ...] = ()
+    #: Of a baseline: beginnings of the digests of all records that were there when it was saved.
+    known: frozenset[str] = frozenset()
 
 
 def moment(run: Stored | Failure) -> datetime:

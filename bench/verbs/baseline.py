@@ -30,6 +30,7 @@ def execute(args: argparse.Namespace) -> Output:
     replaced = args.name in baselines(ledger)
     side = select(args.source, ledger)
     file, runs = save_baseline(args.name, side, ledger)
-    text = f"baseline '{args.name}'{' replaced' if replaced else ''}: {len(runs)} runs in {file} ({words.kilobytes(file.stat().st_size)})"
+    size = words.kilobytes(file.stat().st_size)
+    text = f"baseline '{args.name}'{' replaced' if replaced else ''}: {len(runs)} runs in {file} ({size})"
     text += "".join(f"\nleft out: {message}" for message in side.messages)
     return Output(text, {"baseline": args.name, "file": str(file), "runs": runs, "left_out": side.messages})

@@ -16,7 +16,7 @@ from bench.render.text import comparison as compare_text
 from bench.render.text.gate import gate_markdown, headline
 from bench.store.baselines import load_baseline
 from bench.store.ledger import Ledger
-from bench.store.names import current, select
+from bench.store.names import everything, select
 from bench.verbs import Output
 from bench.verbs.compare import judging_options, metrics, write
 
@@ -46,26 +46,28 @@ def execute(args: argparse.Namespace) -> Output:
     """Judge and write. Raises `Incomparable` (exit 2) where nothing can be judged."""
     ledger = Ledger(args.out)
     baseline = load_baseline(args.baseline, ledger)
-    side = select(args.current, ledger) if args.current else since(baseline, current(ledger))
+    side = select(args.current, ledger) if args.current else since(baseline, everything(ledger))
     try:
         names = metrics(args.metric)
         noise = training_noise(select(args.noise_from, ledger), names[0]) if args.noise_from else None
         result = compare(baseline, side, names, args.threshold, drift=args.drift, noise=noise)
         if nothing_new(result) and not args.allow_unchanged:
+            unread = f"; left out: {'; '.join(result.messages)}" if result.messages else ""
             raise Incomparable(
-                f"nothing was run since baseline '{args.baseline}' was saved; run it, or --allow-unchanged"
+                f"nothing was run since baseline '{args.baseline}' was saved; "
+                f"run it, or --allow-unchanged{unread}"
             )
     except Incomparable as error:
         _publish(args, f"## Cannot be judged\n\n{md(str(error))}\n")
         if args.junit:
             write(args.junit, junit_unjudged(str(error), args.baseline))
         raise
-    reasons, open_questions = problems(result), unjudged(result)
-    _publish(args, gate_markdown(result, args.baseline))
+    reasons, open_questions = problems(result), unjudged(result, args.allow_unchanged)
+    answer = [headline(result, args.baseline, bool(reasons), bool(open_questions)), *reasons, *open_questions]
+    _publish(args, gate_markdown(answer, result))
     if args.junit:
         write(args.junit, junit(result, args.baseline))
-    answer = [headline(result, args.baseline), *(f"  - {text}" for text in (*reasons, *open_questions))]
-    text = compare_text.terminal(result, answer)
+    text = compare_text.terminal(result, [answer[0], *(f"  - {text}" for text in answer[1:])])
     data = {**to_data(result), "problems": reasons, "unjudged": open_questions}
     return Output(text, data, 1 if reasons else 2 if open_questions else 0)
 
