@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from bench import __version__
-from bench.errors import BenchError
+from bench.errors import BenchError, RequestError, UnknownName
 from bench.render.clean import printable
 from bench.verbs import Output
 
@@ -49,13 +49,19 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run_verb(arguments: list[str]) -> int:
     """Carry out one command line; its exit code."""
+    _accept_any_character()
     verb = next((word for word in arguments if not word.startswith("-")), None)
-    parser = _parser(verb)
-    args = parser.parse_args(arguments)
+    try:
+        if verb is not None and verb not in VERBS:
+            raise UnknownName("verb", verb, VERBS)
+        parser = _parser(verb)
+        args = parser.parse_args(arguments)
+    except RequestError as error:
+        _complain(error, as_json="--json" in arguments)
+        return error.exit_code
     if args.verb is None:
         parser.print_help()
         return 0
-    _accept_any_character()
     try:
         output = import_module(VERBS[args.verb][0]).execute(args)
     except BenchError as error:
@@ -94,9 +100,16 @@ def _leave_pipe() -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Mistakes on the command line are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; see: {self.prog} --help")
+
+
 def _parser(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the verb that is asked for is imported and configured."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="bench",
         description="Fine-tuning benchmarks whose numbers can be trusted.",
         epilog="Start with: bench run --models all",

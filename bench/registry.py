@@ -53,10 +53,16 @@ def find_model(name: str, home: Path | None = None) -> ModelSpec:
     """
     registered, equals, path = name.partition("=")
     if equals and NAME.fullmatch(registered):
-        return _with_weights(find_model(registered, home), _at(path, home))
-    if "/" in name or name.startswith(".") or name.endswith(gguf.SUFFIX):
-        return _at(name, home)
+        return _with_weights(find_model(registered, home), _at(path))
     known = models(home)
+    if "/" in name or name.startswith(".") or name.endswith(gguf.SUFFIX):
+        local = _at(name)
+        if local.name in known:
+            raise RequestError(
+                f"--models {name}: '{local.name}' is a registered model; rename the {_kind(name)}, or say "
+                f"{local.name}={name} if it holds that model's weights"
+            )
+        return local
     if name not in known:
         raise UnknownName("model", name, known)
     return known[name]
@@ -114,7 +120,7 @@ def load_dataset(file: Path) -> DatasetSpec:
 
 def local_model(folder: Path) -> ModelSpec:
     """A spec for a checkpoint on disk: its shape from `config.json`, the default recipe."""
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         raise UnsafeRequest(
@@ -135,6 +141,17 @@ def local_model(folder: Path) -> ModelSpec:
     )
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """A checkpoint's JSON object. Raises `RequestError` where it is none."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise RequestError(f"{file}: cannot be read ({error}); fetch the checkpoint again") from None
+    if not isinstance(content, dict):
+        raise RequestError(f"{file}: is no JSON object; fetch the checkpoint again")
+    return content
+
+
 def gguf_model(file: Path) -> ModelSpec:
     """A spec for a GGUF file: its shape from the file, the default recipe."""
     facts = gguf.facts(file)
@@ -150,13 +167,19 @@ def gguf_model(file: Path) -> ModelSpec:
     )
 
 
-def _at(path: str, home: Path | None) -> ModelSpec:
+def _kind(path: str) -> str:
+    return "folder" if Path(path).expanduser().is_dir() else "file"
+
+
+def _at(path: str) -> ModelSpec:
     place = Path(path).expanduser()
     if place.suffix == gguf.SUFFIX and place.is_file():
         return gguf_model(place)
     if (place / "config.json").is_file():
         return local_model(place)
-    raise UnknownName("model", path, models(home))
+    if place.is_dir():
+        raise RequestError(f"--models {path}: the folder has no config.json, so it holds no checkpoint")
+    raise RequestError(f"--models {path}: there is no such checkpoint; give a registered name or a path")
 
 
 def _with_weights(spec: ModelSpec, local: ModelSpec) -> ModelSpec:

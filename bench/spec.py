@@ -182,6 +182,10 @@ PRESETS = {
 }
 
 
+#: The order of the examples is made before training, so it must fit in memory.
+MOST_EXAMPLES = 10_000_000
+
+
 def called(model: str, scale: str) -> str:
     """A model's name in a report: at scale mini a twin stands for it, and is called one."""
     return f"{model} twin" if scale == "mini" else model
@@ -207,6 +211,8 @@ def parse_budget(text: str) -> Budget:
         )
     if steps < 1 or batch < 1:
         raise BudgetError(f"--budget {text}: steps and batch must be at least 1")
+    if steps * batch > MOST_EXAMPLES:
+        raise BudgetError(f"--budget {text}: more than {MOST_EXAMPLES:,} examples")
     return Budget(steps=steps, effective_batch=batch)
 
 

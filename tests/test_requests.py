@@ -38,7 +38,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--models", "gtp2"], "unknown model 'gtp2'; did you mean 'gpt2'?"),
         (["--models", "gpt2", "--train", "doly"], "unknown data set 'doly'; did you mean 'dolly'?"),
         (["--models", ","], "names no model"),
-        (["--models", "../../etc"], "unknown model"),
+        (["--models", "../../etc"], "there is no such checkpoint"),
         (["--models", "gpt2", "--budget", "60"], "expected STEPSxBATCH (60x8), examples=N or one of smoke"),
         (
             ["--models", "gpt2", "--budget", "examples=30"],

@@ -9,16 +9,20 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from bench import registry
+from bench.cache import kept_digest
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
 from bench.registry import TWINS
 from bench.run.identity import Checkpoint
-from bench.spec import Device, ModelSpec, Scale
+from bench.run.plan import check_positions
+from bench.spec import Contract, Device, ModelSpec, Scale
 from bench.train import gguf
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
 TIMEOUT = 10.0
+_CONTENT = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
 _IDENTIFYING = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
 
 
@@ -38,8 +42,18 @@ def checkpoint(spec: ModelSpec, scale: Scale, device: Device) -> tuple[Checkpoin
     if folder.is_absolute() and folder.suffix == gguf.SUFFIX:
         return _gguf(folder), folder
     if folder.is_absolute():
-        return Checkpoint(source=spec.name, revision=_shallow_digest(folder), kind="folder"), folder
+        return Checkpoint(source=spec.name, revision=_digest_of(folder), kind="folder"), folder
     return Checkpoint(source=spec.checkpoint, revision=_on_hub(spec), kind="hub"), None
+
+
+def check_length(spec: ModelSpec, folder: Path | None, contract: Contract) -> None:
+    """Hold a local checkpoint's positions against the contract; the hub's are checked when it is loaded.
+
+    Raises `RequestError`.
+    """
+    config = folder / "config.json" if folder and folder.is_dir() else None
+    if config is not None and config.is_file():
+        check_positions(spec.name, registry.read_json(config), contract)
 
 
 def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:
@@ -63,16 +77,10 @@ def _gguf(file: Path) -> Checkpoint:
     )
 
 
-def _shallow_digest(folder: Path) -> str:
-    """Names, sizes and both ends of the weights: a checkpoint of many gigabytes is not read whole."""
-    parts: dict[str, list[object]] = {}
-    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
-        size = file.stat().st_size
-        with file.open("rb") as handle:
-            head = handle.read(1 << 20)
-            handle.seek(max(0, size - (1 << 20)))
-            parts[file.name] = [size, digest(head.hex()), digest(handle.read().hex())]
-    return digest(parts)
+def _digest_of(folder: Path) -> str:
+    """Of every byte of the weights, configurations and tokenizer."""
+    files = (file for pattern in _CONTENT for file in folder.glob(pattern) if file.is_file())
+    return digest({file.name: kept_digest(file) for file in sorted(files)})
 
 
 def _on_hub(spec: ModelSpec) -> str:

@@ -25,6 +25,7 @@ from bench.run.encode import encode_all, encode_prompt
 from bench.run.generate import Completion, complete
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job, read_selection
+from bench.run.plan import check_positions
 from bench.score.identity import scorer
 from bench.score.rows import score_run
 from bench.spec import Example
@@ -51,6 +52,7 @@ def execute(job: Job, emit: Emit) -> None:
         order = training_order(selection.train, run.contract.budget, run.seed)
     with clock.stage("load"):
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
+        check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
         validation = _encoded(run, loaded, selection.followed)
         prompts = _prompts(run, loaded, selection.eval)

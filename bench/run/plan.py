@@ -7,7 +7,7 @@ the run's identity: a record made through Unsloth is never taken for one made wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from bench.errors import BudgetError, RequestError
 from bench.run.identity import Checkpoint, Run
@@ -70,6 +70,21 @@ def check_micro_batch(spec: ModelSpec, recipe: Recipe, contract: Contract) -> No
         raise BudgetError(
             f"models/{spec.name}.toml: 'recipe.micro_batch' = {recipe.micro_batch} does not divide the "
             f"effective batch {effective}; use one of {', '.join(map(str, divisors))}"
+        )
+
+
+def check_positions(name: str, config: Mapping[str, Any], contract: Contract) -> None:
+    """Raise `RequestError` where a model's config has fewer positions than the contract's length.
+
+    A model with learned positions would die with an index error, one with rotary positions would train on
+    lengths that it was never made for.
+    """
+    keys = ("max_position_embeddings", "n_positions", "max_sequence_length")
+    held = next((value for key in keys if isinstance(value := config.get(key), int)), None)
+    if held is not None and contract.max_length > held:
+        raise RequestError(
+            f"model '{name}' has {held} positions, --max-length is {contract.max_length}; "
+            f"use --max-length {held}, which then holds for all models, or leave it out"
         )
 
 

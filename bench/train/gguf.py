@@ -21,8 +21,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.cache import cache_root
-from bench.digest import digest, file_digest
+from bench.cache import cache_root, kept_digest
+from bench.digest import digest
 from bench.errors import RequestError
 
 SUFFIX = ".gguf"
@@ -77,7 +77,7 @@ def facts(file: Path) -> Facts:
         if handle.read(len(MAGIC)) != MAGIC:
             raise RequestError(f"{file}: is no GGUF file; it does not begin with 'GGUF'")
     version = _version(file)
-    identity = file_digest(file)
+    identity = kept_digest(file)
     kept = _folder(identity, "gguf", version).with_suffix(".json")
     if kept.is_file():
         return Facts(**json.loads(kept.read_text(encoding="utf-8")))

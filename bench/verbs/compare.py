@@ -14,6 +14,7 @@ from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select_both
 from bench.store.scores import METRIC
 from bench.verbs import Output
+from bench.verbs.options import fraction
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +39,14 @@ def judging_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--threshold",
-        type=_positive,
+        type=fraction,
         default=THRESHOLD,
         metavar="X",
         help=f"smaller differences do not count ({THRESHOLD})",
     )
     parser.add_argument(
         "--drift",
-        type=_positive,
+        type=fraction,
         default=DRIFT,
         metavar="X",
         help=f"a smaller shift of all models together does not count ({DRIFT})",
@@ -88,10 +89,3 @@ def _page(result: Comparison, records: list[Stored]) -> str:
     unique = list({stored.record.id: stored for stored in records}.values())
     models = dict.fromkeys(stored.record.run.name for stored in unique)
     return comparison_page(result, [history(unique, model) for model in models])
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError(text)
-    return value

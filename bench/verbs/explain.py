@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench import devices, provenance
 from bench.digest import file_digest
-from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable
+from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable, UnknownName
 from bench.judge.compare import to_data
 from bench.judge.evidence import same_weights
 from bench.judge.explain import Explanation, Pieces, explain_seeds
@@ -102,6 +102,8 @@ def scores_of(a: Stored, b: Stored, texts: Sequence[str], metric: str = METRIC) 
         for row in a.completions
     ]
     table = score_texts(scorer(b.record.run.contract.scorer), examples, {"tuned": list(texts)})
+    if metric not in table["tuned"]:
+        raise UnknownName("metric", metric, table["tuned"])
     values = table["tuned"][metric]["f"]
     return {example.id: value for example, value in zip(examples, values, strict=True)}
 

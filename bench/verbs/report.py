@@ -39,14 +39,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
+    if args.readme and not args.readme.is_file():
+        raise RequestError(f"--readme {args.readme}: is no file")
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
     shown = board(stored, failures)
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
-    written = [write(shown, args.out / f"{NAME}.{kind}") for kind in _kinds(args)]
-    if args.readme:
-        written.append(_readme(args.readme, stored))
+    readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers
+    written = [write(shown, args.out / f"{NAME}.{kind}") for kind in _kinds(args)] + readme
     lines = [leaderboard.terminal(shown, width()), ""]
     messages += shown.messages
     lines += [f"left out: {message}" for message in messages]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,14 @@ from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import NAME, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
+from bench.verbs.options import whole
+
+#: Tokens without which no question has room.
+SMALLEST_LENGTH = 32
+#: No registered model has more positions.
+LONGEST = 131_072
+#: What the random generators of all libraries take.
+LARGEST_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     contract = parser.add_argument_group("the contract, equal for all models")
     contract.add_argument("--eval-split", default="test", choices=["test", "validation"])
-    contract.add_argument("--eval-limit", type=int, default=200, metavar="N", help="0 for all (default: 200)")
-    contract.add_argument("--max-length", type=int, default=512, metavar="TOKENS")
-    contract.add_argument("--max-new-tokens", type=int, default=96, metavar="TOKENS")
+    contract.add_argument(
+        "--eval-limit", type=whole(0), default=200, metavar="N", help="0 for all (default: 200)"
+    )
+    contract.add_argument("--max-length", type=whole(SMALLEST_LENGTH, LONGEST), default=512, metavar="TOKENS")
+    contract.add_argument("--max-new-tokens", type=whole(1, LONGEST), default=96, metavar="TOKENS")
     contract.add_argument("--template", default="qa")
     contract.add_argument("--metrics", default="", metavar="NAME,...", help="further `evaluate` metrics")
     contract.add_argument("--force", action="store_true", help="allow fewer than 20 test examples")
@@ -83,6 +94,8 @@ def resolve(
     notes: list[str] = []
     given = files(args.data)
     train = dataset(args.train, given)
+    _check_room(args.max_length, args.max_new_tokens)
+    check_folder(args.out)
     evaluation = dataset(args.eval or args.train, given)
     if unused := set(given) - {train.name, evaluation.name}:
         raise RequestError(f"--data {sorted(unused)[0]}=...: neither --train nor --eval names it")
@@ -110,6 +123,7 @@ def resolve(
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
         checkpoint, folder = preflight.checkpoint(spec, at, device)
+        preflight.check_length(spec, folder, contract)
         for run in planning.plan(
             [(spec, checkpoint)],
             _seeds(args.seeds),
@@ -122,6 +136,11 @@ def resolve(
         ):
             runs.append(run)
             folders[run.id] = folder
+    if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
+        names = ", ".join(dict.fromkeys(run.name for run in runs))
+        raise RequestError(
+            f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
+        )
     return Request(runs, contract, folders, train, evaluation, notes, args.force)
 
 
@@ -180,6 +199,7 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
         if not names:
             raise RequestError("--models: names no model; try --models all")
         specs = [registry.find_model(name) for name in names]
+        _check_names(names, specs)
         # A checkpoint given by path is what it is: it has no twin to stand for it.
         return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
     specs = list(registry.models().values())
@@ -189,13 +209,42 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
     return [(spec, scale) for spec in specs if spec.name not in without]
 
 
+def _check_names(texts: list[str], specs: list[ModelSpec]) -> None:
+    """Raise `RequestError` where two checkpoints would share a row."""
+    held: dict[str, str] = {}
+    for text, spec in zip(texts, specs, strict=True):
+        if spec.name in held:
+            raise RequestError(
+                f"--models: {held[spec.name]} and {text} are both called '{spec.name}'; rename one"
+            )
+        held[spec.name] = text
+
+
+def _check_room(max_length: int, new_tokens: int) -> None:
+    """Raise `RequestError` where answers leave no room for a question."""
+    if max_length - new_tokens < SMALLEST_LENGTH:
+        raise RequestError(
+            f"--max-new-tokens {new_tokens} leaves {max(max_length - new_tokens, 0)} of --max-length "
+            f"{max_length} tokens for the prompt; it needs {SMALLEST_LENGTH} at least"
+        )
+
+
+def check_folder(out: Path) -> None:
+    """Raise `RequestError` where records cannot be written."""
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise RequestError(f"--out {out}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise RequestError(f"--out {out}: {there} cannot be written to")
+
+
 def _seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(f"--seeds {text}: expected whole numbers, as in 0,1,2") from None
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise RequestError(f"--seeds {text}: each seed once, none below 0")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
+        raise RequestError(f"--seeds {text}: each seed once, from 0 to {LARGEST_SEED:,}")
     return seeds
 
 

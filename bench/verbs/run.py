@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 from bench import devices, provenance
@@ -18,19 +19,32 @@ from bench.store.ledger import Ledger
 from bench.store.record import Failure
 from bench.store.sides import trial_of
 from bench.verbs import Output, report, request
+from bench.verbs.options import seconds, whole
 from bench.versions import environment
+
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench run`."""
     request.configure(parser)
     how = parser.add_argument_group("how to run it")
-    how.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: one a core, or one a GPU)")
-    how.add_argument("--time-limit", type=float, metavar="SECONDS", help="for each run")
-    how.add_argument("--checkpoint-every", type=int, default=200, metavar="STEPS")
-    how.add_argument(
-        "--report-to", default="", metavar="NAME,...", help="tensorboard, wandb, mlflow, trackio"
-    )
+    jobs = "runs at once (default: one a core, or one a GPU)"
+    how.add_argument("--jobs", type=whole(1, 1024), metavar="N", help=jobs)
+    how.add_argument("--time-limit", type=seconds, metavar="SECONDS", help="for each run")
+    how.add_argument("--checkpoint-every", type=whole(1), default=200, metavar="STEPS")
+    how.add_argument("--report-to", default="", metavar="NAME,...", type=trackers, help=", ".join(TRACKERS))
+
+
+def trackers(text: str) -> tuple[str, ...]:
+    """Names of trackers that are installed. Raises argparse's error for others."""
+    names = tuple(filter(None, (name.strip() for name in text.split(","))))
+    for name in names:
+        if name not in TRACKERS:
+            raise argparse.ArgumentTypeError(f"'{name}' is none of {', '.join(TRACKERS)}")
+        if find_spec(name) is None:
+            raise argparse.ArgumentTypeError(f"{name} is not installed; pip install {name}")
+    return names
 
 
 def execute(args: argparse.Namespace) -> Output:
@@ -98,7 +112,7 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
         checkpoint_every=args.checkpoint_every,
-        trackers=tuple(name for name in args.report_to.split(",") if name),
+        trackers=tuple(args.report_to),
         gpus=gpus,
         trial=trial,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.errors import DataError, UnknownName
 from bench.registry import TWINS
 from bench.verbs import Output
+from bench.verbs.options import whole
 
 FAMILIES = ("bart", "gpt2", "gpt-neo", "phi", "llama-2", "mistral", "llama-3.1")
 
@@ -26,9 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a local copy of databricks-dolly-15k; needed to build, and to compare losses",
     )
     parser.add_argument(
-        "--tokens", type=int, metavar="N", help="tokens to pretrain each on (default: as shipped)"
+        "--tokens", type=whole(1), metavar="N", help="tokens to pretrain each on (default: as shipped)"
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of a pretraining (default: as shipped)")
+    seed = "seed of a pretraining (default: as shipped)"
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), metavar="N", help=seed)
     parser.add_argument("--out", type=Path, default=TWINS, metavar="DIR", help="folder of the twins")
 
 
