@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -46,18 +46,16 @@ def datasets(home: Path | None = None) -> dict[str, DatasetSpec]:
     return _registry("datasets", load_dataset, home)[0]
 
 
-def broken(kind: Literal["models", "datasets"], home: Path | None = None) -> dict[str, SpecError]:
-    """Name -> the mistakes of its file, for every registered name that cannot be used."""
+def broken(kind: str, home: Path | None = None) -> dict[str, SpecError]:
+    """Name -> the mistakes of its file, for every name in `models` or `datasets` that cannot be used."""
     if kind == "models":
         return _registry(kind, load_model, home)[1]
     return _registry(kind, load_dataset, home)[1]
 
 
-def broken_in_short(home: Path | None = None) -> list[str]:
-    """One line for each name that cannot be used: its first mistake."""
-    return [
-        str(error).splitlines()[0] for kind in ("models", "datasets") for error in broken(kind, home).values()
-    ]
+def broken_in_short(kind: str, home: Path | None = None) -> list[str]:
+    """One line for each name that cannot be used: the first mistake of its file."""
+    return [str(error).splitlines()[0] for error in broken(kind, home).values()]
 
 
 def find_model(name: str, home: Path | None = None) -> ModelSpec:

@@ -57,18 +57,27 @@ def datasets(names: Sequence[str], args: argparse.Namespace) -> list[DatasetSpec
     if unused := set(given) - set(names):
         used = " and ".join(sorted(set(names)))
         raise RequestError(f"--data {sorted(unused)[0]}=...: is not used; the request names {used}")
-    described = {
+    if len({spec.file for spec in specs}) > len({spec.name for spec in specs}):
+        raise RequestError(
+            f"two files are called '{specs[0].name}'; tell them apart by --data NAME={specs[0].file}"
+        )
+    _check_use(names, own, args)
+    return specs
+
+
+def _check_use(names: Sequence[str], own: set[str], args: argparse.Namespace) -> None:
+    """Raises `RequestError` for an option that describes no file of this request."""
+    options = {
         "--columns": args.columns,
         "--encoding": args.encoding,
         "--test-fraction": args.test_fraction,
     }
-    asked = [option for option, value in described.items() if value is not None]
+    asked = [option for option, value in options.items() if value is not None]
     if asked and not own:
         raise RequestError(
             f"{asked[0]}: describes a file without a spec, and '{names[0]}' has one; "
-            f"change a copy of the spec, or give the file another name by --data NAME=FILE"
+            "change a copy of the spec, or give the file another name by --data NAME=FILE"
         )
-    return specs
 
 
 def files(pairs: Sequence[str]) -> dict[str, Path]:

@@ -81,7 +81,8 @@ def resolve(
 
     Raises `RequestError` and its kinds.
     """
-    notes = [f"{error}; left out" for error in registry.broken_in_short()]
+    mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
+    notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
     device = devices.here().device
     if note := devices.here().note:
@@ -157,6 +158,8 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
         specs = [registry.find_model(name) for name in names]
         # A checkpoint given by path is what it is: it has no twin to stand for it.
         return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
+    for mistakes in registry.broken("models").values():  # "all" is every registered one
+        raise mistakes
     specs = list(registry.models().values())
     without = [spec.name for spec in specs if scale == "mini" and spec.twin is None]
     if without:
