@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.cli import run_verb
-from bench.data import prepare, sources
+from bench.data import layout, prepare, sources
 from bench.errors import DataError
 from bench.spec import Columns
 
@@ -230,7 +231,7 @@ def test_a_file_that_would_be_read_wrongly_is_refused(
 ) -> None:
     """In one line, exit code 2, and without a word of any example."""
     (here / case.name).write_bytes(case.content)
-    assert run_verb(["data", case.name, *case.options]) == 2
+    assert run_verb(["data", "d", "--data", f"d={case.name}", *case.options]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert case.expected in captured.err
@@ -456,10 +457,17 @@ def test_no_test_example_is_refused_even_by_force(capsys: pytest.CaptureFixture[
     assert "--force" not in said
 
 
+def test_of_a_hub_data_set_the_columns_of_its_spec_are_shown() -> None:
+    """Nothing is fetched for it."""
+    known = registry.datasets()
+    assert layout.in_words(known["openorca"]) == (
+        "question ← question, answer ← response, context ← system_prompt"
+    )
+    assert layout.in_words(known["guanaco"]) == "question and answer ← the first two turns of text"
+
+
 def test_packaged_data_keeps_its_identity() -> None:
     """Records that are committed name these digests."""
-    from bench import registry
-
     digests = {
         name: prepare.reference(registry.find_dataset(name)).digest[:8] for name in ("course-qa", "dolly")
     }
