@@ -145,6 +145,16 @@ REFUSED = {
         jsonl({"prompt": messages(USER, REPLY, USER), "completion": messages(REPLY)}),
         "row 1: 'prompt' holds 2 user, 2 assistant and 0 system turns",
     ),
+    "messages written out in CSV": Refused(
+        "d.csv",
+        b"""prompt,completion\n"[{'role': 'user', 'content': 'Hi?'}]",Hello.\n""",
+        "row 1: 'prompt' is a list or dictionary written out as text; save the rows as JSONL or Parquet",
+    ),
+    "SQuAD's answers written out in CSV": Refused(
+        "d.csv",
+        b"""question,answers\nWhich?,"{'text': array(['red'], dtype=object)}"\n""",
+        "row 1: 'answers' is a list or dictionary written out as text",
+    ),
     "one question many times": Refused(
         "d.jsonl",
         jsonl(*({"question": "What is thing 3?", "answer": f"It is {n}."} for n in range(PLAIN))),

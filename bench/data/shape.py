@@ -37,6 +37,12 @@ _BLANKS = re.compile(r"[^\S\n]+")
 _CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TURN = re.compile(r"###\s*(Human|Assistant)\s*:", re.IGNORECASE)
 
+#: A list of messages or SQuAD's answers, written out as text when a table was saved as CSV.
+_WRITTEN_OUT = re.compile(
+    r"""\s*(\[\s*\{\s*["'](role|from|content|value)["']\s*:"""
+    r"""|\{\s*["'](text|answer_start)["']\s*:\s*(\[|array\())"""
+)
+
 
 def clean(text: str) -> str:
     """Text without control characters, with single spaces and no blank edges."""
@@ -178,6 +184,10 @@ def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(f"{place}: '{column}' is {_kind(value)}, not text; {_remedy(value)}")
+    if _WRITTEN_OUT.match(value):
+        raise DataError(
+            f"{place}: '{column}' is a list or dictionary written out as text; save the rows as JSONL or Parquet"
+        )
     return clean(value)
 
 
