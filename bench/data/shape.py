@@ -186,7 +186,8 @@ def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
         raise DataError(f"{place}: '{column}' is {_kind(value)}, not text; {_remedy(value)}")
     if _WRITTEN_OUT.match(value):
         raise DataError(
-            f"{place}: '{column}' is a list or dictionary written out as text; save the rows as JSONL or Parquet"
+            f"{place}: '{column}' is a list or dictionary written out as text; "
+            "save the rows as JSONL or Parquet"
         )
     return clean(value)
 
