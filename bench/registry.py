@@ -37,13 +37,25 @@ Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
 
 def models(home: Path | None = None) -> dict[str, ModelSpec]:
-    """Every registered model by name. Raises `SpecError` for the first file with mistakes."""
-    return _registry("models", load_model, home)
+    """Every registered model by name, those with mistakes in their file left out."""
+    return _registry("models", load_model, home)[0]
 
 
 def datasets(home: Path | None = None) -> dict[str, DatasetSpec]:
-    """Every registered data set by name. Raises `SpecError` for the first file with mistakes."""
-    return _registry("datasets", load_dataset, home)
+    """Every registered data set by name, those with mistakes in their file left out."""
+    return _registry("datasets", load_dataset, home)[0]
+
+
+def broken(kind: str, home: Path | None = None) -> dict[str, SpecError]:
+    """Name -> the mistakes of its file, for every name in `models` or `datasets` that cannot be used."""
+    if kind == "models":
+        return _registry(kind, load_model, home)[1]
+    return _registry(kind, load_dataset, home)[1]
+
+
+def broken_in_short(kind: str, home: Path | None = None) -> list[str]:
+    """One line for each name that cannot be used: the first mistake of its file."""
+    return [str(error).splitlines()[0] for error in broken(kind, home).values()]
 
 
 def find_model(name: str, home: Path | None = None) -> ModelSpec:
@@ -54,23 +66,27 @@ def find_model(name: str, home: Path | None = None) -> ModelSpec:
     registered, equals, path = name.partition("=")
     if equals and NAME.fullmatch(registered):
         return _with_weights(find_model(registered, home), _at(path))
-    known = models(home)
+    known, mistaken = _registry("models", load_model, home)
     if "/" in name or name.startswith(".") or name.endswith(gguf.SUFFIX):
         local = _at(name)
-        if local.name in known:
+        if local.name in {*known, *mistaken}:
             raise RequestError(
-                f"--models {name}: '{local.name}' is a registered model; rename the {_kind(name)}, or say "
+                f"--models {name}: '{local.name}' is a registered model; rename it, or say "
                 f"{local.name}={name} if it holds that model's weights"
             )
         return local
+    if name in mistaken:
+        raise mistaken[name]
     if name not in known:
         raise UnknownName("model", name, known)
     return known[name]
 
 
 def find_dataset(name: str, home: Path | None = None) -> DatasetSpec:
-    """A data set by registered name."""
-    known = datasets(home)
+    """A data set by registered name. Raises `UnknownName`, and `SpecError` for mistakes in its file."""
+    known, mistaken = _registry("datasets", load_dataset, home)
+    if name in mistaken:
+        raise mistaken[name]
     if name not in known:
         raise UnknownName("data set", name, known)
     return known[name]
@@ -85,14 +101,22 @@ def spec_files(kind: str, home: Path | None = None) -> list[Path]:
     return [file for folder in folders for file in sorted(folder.glob("*.toml"))]
 
 
-def _registry(kind: str, load: Callable[[Path], Spec], home: Path | None) -> dict[str, Spec]:
+def _registry(
+    kind: str, load: Callable[[Path], Spec], home: Path | None
+) -> tuple[dict[str, Spec], dict[str, SpecError]]:
+    """Specs by name, and the mistakes of the names that cannot be used."""
     specs: dict[str, Spec] = {}
+    mistaken: dict[str, SpecError] = {}
     for file in spec_files(kind, home):
-        spec = load(file)
-        if spec.name in specs:
-            raise SpecError(str(file), [f"'{spec.name}' is already registered; choose another name"])
-        specs[spec.name] = spec
-    return specs
+        name = file.stem
+        try:
+            if name in specs or name in mistaken:
+                raise SpecError(str(file), [f"'{name}' is already registered; choose another name"])
+            specs[name] = load(file)
+        except SpecError as error:
+            specs.pop(name, None)  # two files of one name: neither is meant for certain
+            mistaken[name] = error
+    return specs, mistaken
 
 
 def load_model(file: Path) -> ModelSpec:
@@ -165,10 +189,6 @@ def gguf_model(file: Path) -> ModelSpec:
         parameters=facts.parameters,
         source=f"local GGUF file, {facts.quantisation or 'not quantised'}",
     )
-
-
-def _kind(path: str) -> str:
-    return "folder" if Path(path).expanduser().is_dir() else "file"
 
 
 def _at(path: str) -> ModelSpec:

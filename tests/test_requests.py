@@ -72,7 +72,7 @@ def test_every_mistake_of_a_spec_is_reported_at_once(capsys: pytest.CaptureFixtu
         + 'trust_remote_code = true\nlisence = "MIT"\n[recipe]\nepochs = 3\nlerning_rate = 1e-4\nrank = 0\n'
         + "[recipe.mini]\nbatch_size = 4\n"
     )
-    said = refused(capsys, "--models", "gpt2")
+    said = refused(capsys, "--models", "mine")
     assert said.count("models/mine.toml: ") == 7
     for expected in (
         "'parameters' should be a valid integer, is 'many'",
@@ -99,7 +99,26 @@ def test_a_spec_that_cannot_be_used_is_refused(
 ) -> None:
     (here / "models").mkdir()
     (here / "models" / "mine.toml").write_text(text)
-    assert expected in refused(capsys, "--models", "gpt2")
+    assert expected in refused(capsys, "--models", "mine")
+    assert expected in refused(capsys, "--models", "all")
+
+
+@pytest.mark.parametrize("kind", ["models", "datasets"])
+def test_a_broken_spec_stops_only_what_uses_it(
+    capsys: pytest.CaptureFixture[str], here: Path, kind: str
+) -> None:
+    """Other commands go on, with one line about it."""
+    (here / kind).mkdir()
+    (here / kind / "mine.toml").write_text("checkpoint = \n")
+    for words in (["plan", "--models", "gpt2"], ["list", kind]):
+        assert run_verb(words) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum("left out: " in line and f"{kind}/mine.toml: is not TOML" in line for line in lines) == 1
+    assert run_verb(["data", "course-qa"]) == 0
+    capsys.readouterr()
+    used = ["--models", "mine"] if kind == "models" else ["--models", "gpt2", "--train", "mine"]
+    assert run_verb(["plan", *used]) == 2
+    assert f"{kind}/mine.toml: is not TOML" in capsys.readouterr().err
 
 
 def test_a_packaged_name_cannot_be_taken(capsys: pytest.CaptureFixture[str], here: Path) -> None:

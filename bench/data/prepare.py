@@ -27,13 +27,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.cache import cache_root
-from bench.data import shape, sources
+from bench.data import layout, shape, sources
 from bench.digest import digest
 from bench.errors import DataError
 from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
 
 #: Raise when the same rows would be prepared into, or selected as, other examples.
 VERSION = 2
+#: Raise when more rows are refused, so that no cache hands out what would be refused today.
+READING = 2
 NEAR = 0.8
 #: Answers of fewer words than this are equal by chance ("Paris", "Yes").
 LONG_ANSWER = 8
@@ -52,6 +54,8 @@ class Prepared:
     test: tuple[Example, ...]
     #: Reason -> rows: "read", "kept", and every reason for dropping.
     counts: dict[str, int]
+    #: Which column was read as what, in words.
+    columns: str
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,16 @@ class Selection:
 def reference(spec: DatasetSpec) -> DataRef:
     """Name and digest of a data set, without reading its rows."""
     described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
-    return DataRef(name=spec.name, digest=digest([VERSION, described, sources.identity(spec)]))
+    parts = [VERSION, described, sources.identity(spec)]
+    if spec.file is not None and (readings := layout.of_file(spec).readings):
+        parts.append(readings)
+    return DataRef(name=spec.name, digest=digest(parts))
 
 
 def prepare(spec: DatasetSpec) -> Prepared:
     """A data set's examples, from the cache where they are there. Raises `DataError`."""
     ref = reference(spec)
-    cached = cache_root() / "data" / f"{ref.name}-{ref.digest[:16]}.json"
+    cached = cache_root() / "data" / f"{ref.name}-{ref.digest[:16]}-{READING}.json"
     if cached.is_file():
         return _load(cached, ref)
     prepared = _prepare(spec, ref)
@@ -99,10 +106,11 @@ def select(
     if limit is not None and len(chosen) > limit:
         keep = {example.id for example in _first(chosen, limit)}
         chosen = tuple(example for example in chosen if example.id in keep)
-    if len(chosen) < SMALLEST_TEST and not force:
+    if len(chosen) < SMALLEST_TEST and not (force and chosen):
+        remedy = "raise --test-fraction, or pass --force" if chosen else "raise --test-fraction, or add rows"
         raise DataError(
             f"data set '{evaluation.ref.name}': only {len(chosen)} {part} examples, under {SMALLEST_TEST} "
-            "no difference between models can be seen; raise test_fraction, or pass --force"
+            f"no difference between models can be seen; {remedy}"
         )
     followed = tuple(_first(evaluation.validation, FOLLOWED))
     kept: list[Example] = list(train.train)
@@ -117,6 +125,22 @@ def select(
     prepared = {part.ref.name: part.counts for part in (train, evaluation)}
     held = {name: count for name, count in counts.items() if count}
     return Selection(tuple(kept), chosen, followed, held, prepared)
+
+
+def check_parts(prepared: Prepared) -> None:
+    """Raises `DataError` for a data set that leaves nothing to train on or nothing to score."""
+    counts = prepared.counts
+    for part, examples in (("training", prepared.train), ("test", prepared.test)):
+        if not examples:
+            raise DataError(
+                f"data set '{prepared.ref.name}': no {part} example is left of {counts['read']} rows "
+                f"({counts['kept']} of use, {_questions(prepared)} different questions); add rows, or "
+                f"{'lower' if part == 'training' else 'raise'} --test-fraction"
+            )
+
+
+def _questions(prepared: Prepared) -> int:
+    return len({e.group for part in (prepared.train, prepared.validation, prepared.test) for e in part})
 
 
 def training_order(examples: Sequence[Example], budget: Budget, seed: int) -> list[Example]:
@@ -146,16 +170,12 @@ def _first(examples: Sequence[Example], count: int) -> list[Example]:
 def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
     counts: Counter[str] = Counter()
     examples: list[Example] = []
-    columns = None
     source = spec.file or spec.hub or spec.name
-    for row in sources.rows(spec):
+    rows = list(sources.rows(spec))
+    columns = layout.layout(rows, spec, source)
+    for number, row in enumerate(rows, start=1):
         counts["read"] += 1
-        if columns is None:
-            if spec.shape == "turns":
-                columns = shape.turn_columns(row, source)
-            else:
-                columns = shape.columns_for(row, spec.columns, source)
-        example = shape.to_example(row, spec, columns)
+        example = shape.to_example(row, spec, columns.columns, f"{source}: row {number}")
         if isinstance(example, str):
             counts[example] += 1
         else:
@@ -173,7 +193,8 @@ def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
     counts.update(dropped)
     counts.update(also)
     counts.update({"train": len(train), "validation": len(validation), "test": len(parts["test"])})
-    return Prepared(ref, tuple(train), tuple(validation), tuple(parts["test"]), dict(counts))
+    split = (tuple(train), tuple(validation), tuple(parts["test"]))
+    return Prepared(ref, *split, dict(counts), columns.in_words())
 
 
 def _part(example: Example, spec: DatasetSpec) -> str:
@@ -248,4 +269,4 @@ def _load(file: Path, ref: DataRef) -> Prepared:
         part: tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in raw[part])
         for part in ("train", "validation", "test")
     }
-    return Prepared(ref=ref, counts=raw["counts"], **parts)
+    return Prepared(ref=ref, counts=raw["counts"], columns=raw["columns"], **parts)

@@ -6,19 +6,29 @@ removed, surrounding space stripped. Anything more would change what the author 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from bench.data import chat
 from bench.digest import digest
 from bench.errors import DataError
 from bench.spec import Columns, DatasetSpec, Example
 
+#: The column that Alpaca's rows keep the matter of an instruction in.
+INPUT = "input"
 #: The names under which public question-answer data keeps its fields, most specific first.
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
-    "question": ("question", "instruction", "prompt", "q", "query", "input"),
-    "answer": ("answer", "response", "completion", "output", "a", "answers", "target"),
-    "context": ("context", "passage", "system_prompt"),
+    "question": (
+        *("question", "instruction", "prompt", "q", "query", "input"),
+        *("questions", "instructions", "prompts", "queries", "inputs"),
+    ),
+    "answer": (
+        *("answer", "response", "completion", "output", "a", "answers", "target"),
+        *("responses", "completions", "outputs", "targets"),
+    ),
+    "context": ("context", "passage", "system_prompt", INPUT, "contexts", "passages"),
     "id": ("id", "qid", "uid"),
     "group": ("group", "cluster"),
     "category": ("category", "unit", "topic"),
@@ -26,6 +36,12 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 _BLANKS = re.compile(r"[^\S\n]+")
 _CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TURN = re.compile(r"###\s*(Human|Assistant)\s*:", re.IGNORECASE)
+
+#: A list of messages or SQuAD's answers, written out as text when a table was saved as CSV.
+_WRITTEN_OUT = re.compile(
+    r"""\s*(\[\s*\{\s*["'](role|from|content|value)["']\s*:"""
+    r"""|\{\s*["'](text|answer_start)["']\s*:\s*(\[|array\())"""
+)
 
 
 def clean(text: str) -> str:
@@ -51,7 +67,8 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
         asked = getattr(wanted, field)
         if asked is not None and asked not in existing:
             raise DataError(
-                f"{source}: columns.{field} = '{asked}' is not a column; there are: {', '.join(existing)}"
+                f"{source}: columns.{field} = '{asked}' is not a column; "
+                f"there are: {', '.join(map(repr, existing))}"
             )
         taken = {name for name in columns.values() if name}
         columns[field] = asked or next(
@@ -61,22 +78,43 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
         if columns[field] is None:
             raise DataError(
                 f"{source}: no column for the {field}; there are: {', '.join(map(repr, existing))}; "
-                f'name it in a spec: columns.{field} = "..."'
+                f'name it by --columns {field}=COLUMN, or in a spec: columns.{field} = "..."'
             )
     return Columns(**columns)
 
 
-def to_example(row: Mapping[str, Any], spec: DatasetSpec, columns: Columns) -> Example | str:
-    """The example of a row, or the reason why there is none."""
+def asks_by_input(columns: Columns) -> bool:
+    """True where the instruction may be the same in all rows, and the input is what differs."""
+    return columns.context is not None and columns.context.lower().strip() == INPUT
+
+
+def to_example(
+    row: Mapping[str, Any], spec: DatasetSpec, columns: Columns, place: str = "row"
+) -> Example | str:
+    """The example of a row, or the reason why there is none.
+
+    Raises `DataError` that begins with `place` for a cell that is not text.
+    """
     if spec.shape == "turns":
-        return _from_turns(row, columns)
+        return _from_turns(row, columns, place)
+    context = _text(row, columns.context, place)
+    if columns.question and (
+        columns.question == columns.answer or chat.is_messages(row.get(columns.question))
+    ):
+        question, answers, system = _from_chat(row, columns, place)
+        context = "\n".join(filter(None, (system, context)))
+    else:
+        question, answers = _text(row, columns.question, place), _answers(row, columns.answer, place)
+    group = _label(row, columns.group, place)
+    if not group and asks_by_input(columns):
+        group = fold(f"{question} {context}")
     return _example(
-        question=_text(row, columns.question),
-        answers=_answers(row, columns.answer),
-        context=_text(row, columns.context),
-        id=_text(row, columns.id),
-        group=_text(row, columns.group),
-        category=_text(row, columns.category),
+        question=question,
+        answers=answers,
+        context=context,
+        id=_label(row, columns.id, place),
+        group=group,
+        category=_label(row, columns.category, place),
     )
 
 
@@ -90,8 +128,8 @@ def turn_columns(names: Iterable[str], source: str) -> Columns:
     return Columns(question="text", answer="text")
 
 
-def _from_turns(row: Mapping[str, Any], columns: Columns) -> Example | str:
-    pieces = _TURN.split(_text(row, columns.question))
+def _from_turns(row: Mapping[str, Any], columns: Columns, place: str) -> Example | str:
+    pieces = _TURN.split(_text(row, columns.question, place))
     turns = [(role.lower(), body) for role, body in zip(pieces[1::2], pieces[2::2], strict=True)]
     if [role for role, _ in turns[:2]] != ["human", "assistant"]:
         return "no question followed by an answer"
@@ -121,15 +159,72 @@ def _example(
     )
 
 
-def _text(row: Mapping[str, Any], column: str | None) -> str:
+def _from_chat(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[str, tuple[str, ...], str]:
+    """Question, answers and system text of one chat column, or of a prompt and its completion."""
+    question, answer = str(columns.question), str(columns.answer)
+    if question == answer and _is_missing(row.get(question)):
+        return "", (), ""
+    messages = chat.turns(row.get(question), place, question)
+    if question != answer:
+        end = row.get(answer)
+        messages += [("assistant", end)] if isinstance(end, str) else chat.turns(end, place, answer)
+    asked, reply, system = chat.question_and_answer(messages, place, question)
+    return clean(asked), (clean(reply),), clean(system)
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, float) and math.isnan(value)
+    )  # as pandas writes a missing cell
+
+
+def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
     value = row.get(column) if column else None
-    if value is None or value != value:  # NaN, as Parquet and pandas write a missing cell
+    if _is_missing(value):
         return ""
-    return clean(str(value))
+    if not isinstance(value, str):
+        raise DataError(f"{place}: '{column}' is {_kind(value)}, not text; {_remedy(value)}")
+    if _WRITTEN_OUT.match(value):
+        raise DataError(
+            f"{place}: '{column}' is a list or dictionary written out as text; "
+            "save the rows as JSONL or Parquet"
+        )
+    return clean(value)
 
 
-def _answers(row: Mapping[str, Any], column: str | None) -> tuple[str, ...]:
+def _label(row: Mapping[str, Any], column: str | None, place: str) -> str:
+    """A text that names a row or a set of rows: there, a number will do."""
     value = row.get(column) if column else None
+    if isinstance(value, int | float) and not _is_missing(value):
+        return str(value)
+    return _text(row, column, place)
+
+
+def _answers(row: Mapping[str, Any], column: str | None, place: str) -> tuple[str, ...]:
+    value = row.get(column) if column else None
+    if isinstance(value, dict) and isinstance(value.get("text"), list):  # SQuAD's form
+        value = list(dict.fromkeys(_texts(value["text"], column, place)))
     if isinstance(value, list | tuple):
-        return tuple(clean(str(item)) for item in value if item is not None)
-    return (_text(row, column),)
+        return tuple(clean(item) for item in _texts(value, column, place))
+    return (_text(row, column, place),)
+
+
+def _texts(values: Iterable[Any], column: str | None, place: str) -> list[str]:
+    texts = [value for value in values if value is not None]
+    for value in texts:
+        if not isinstance(value, str):
+            raise DataError(f"{place}: '{column}' is a list that holds {_kind(value)}; {_remedy(value)}")
+    return texts
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "true or false", dict: "a dictionary", list: "a list", bytes: "bytes"}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f"the number {value}"
+    return kinds.get(type(value), f"of type {type(value).__name__}")
+
+
+def _remedy(value: Any) -> str:
+    if isinstance(value, int | float):
+        return "write it as text, in quotes"
+    return "write the cell as text, or name another column by --columns"

@@ -10,16 +10,22 @@ import csv
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from bench.data import encoding as encodings
 from bench.digest import digest, file_digest
 from bench.errors import DataError, Unreachable
-from bench.spec import DatasetSpec
+from bench.spec import Columns, DatasetSpec
 
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+#: Suffix of a data file -> its format.
+SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+#: Part of a file without a spec that is held out to be scored.
+FILE_TEST_FRACTION = 0.3
 #: Seed and buffer of the streamed subset of a large hub data set.
 SUBSET_SEED, SUBSET_BUFFER = 3407, 10_000
 
@@ -29,9 +35,21 @@ def from_file(spec: DatasetSpec, file: Path) -> DatasetSpec:
     return spec.model_copy(update={"hub": None, "file": str(file.resolve()), "subset": None})
 
 
-def spec_for_file(name: str, file: Path) -> DatasetSpec:
-    """A data set that has no spec: columns by their usual names, three tenths for testing."""
-    return DatasetSpec(name=name, file=str(file.resolve()), test_fraction=0.3)
+def spec_for_file(
+    name: str,
+    file: Path,
+    columns: Columns | None = None,
+    encoding: str = encodings.DEFAULT,
+    test_fraction: float = FILE_TEST_FRACTION,
+) -> DatasetSpec:
+    """A data set that has no spec file: columns by their usual names where none are given."""
+    return DatasetSpec(
+        name=name,
+        file=str(file.resolve()),
+        columns=columns or Columns(),
+        encoding=encoding,
+        test_fraction=test_fraction,
+    )
 
 
 def identity(spec: DatasetSpec) -> str:
@@ -51,14 +69,14 @@ def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
     if spec.hub is not None:
         return _hub_rows(spec)
     file = _existing(spec, Path(str(spec.file)))
-    kind = spec.format or _SUFFIXES.get(file.suffix.lower())
+    kind = spec.format or SUFFIXES.get(file.suffix.lower())
     if kind == "jsonl":
         return _jsonl_rows(file, spec.encoding)
     if kind == "csv":
         return _csv_rows(file, spec.encoding)
     if kind == "parquet":
         return _parquet_rows(file)
-    raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(_SUFFIXES)}")
+    raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(SUFFIXES)}")
 
 
 def _existing(spec: DatasetSpec, file: Path) -> Path:
@@ -69,45 +87,28 @@ def _existing(spec: DatasetSpec, file: Path) -> Path:
     return file
 
 
-def _lines(file: Path, encoding: str) -> Iterator[str]:
-    """Decoded lines with their ends; a line that cannot be decoded is named."""
-    try:
-        "".encode(encoding)
-    except LookupError:
-        raise DataError(f'{file}: unknown encoding \'{encoding}\'; try "utf-8" or "cp1252"') from None
-    with file.open("rb") as handle:
-        if encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32")):
-            yield from handle.read().decode(encoding).splitlines(keepends=True)
-            return
-        for number, line in enumerate(handle, start=1):
-            try:
-                yield line.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise DataError(
-                    f"{file}: line {number} is not {encoding} (byte {error.start + 1}: "
-                    f'0x{line[error.start]:02x}); convert the file, or set encoding = "cp1252" '
-                    f"(or the right one) in its spec"
-                ) from None
-
-
 def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
     if file.suffix.lower() == ".json":
-        whole = "".join(_lines(file, encoding)).lstrip("\ufeff").strip()
+        whole = "".join(encodings.lines(file, encoding)).lstrip("\ufeff").strip()
         if whole.startswith("["):
             try:
-                items = json.loads(whole)
+                items = json.loads(whole, object_pairs_hook=_fields)
             except json.JSONDecodeError as error:
                 raise DataError(f"{file}: line {error.lineno} is not JSON: {error.msg}") from None
+            except _Repeated as error:
+                raise DataError(f"{file}: a row {error}") from None
             yield from (_object(file, number, item) for number, item in enumerate(items, start=1))
             return
-    for number, line in enumerate(_lines(file, encoding), start=1):
+    for number, line in enumerate(encodings.lines(file, encoding), start=1):
         line = line.lstrip("\ufeff").strip()
         if not line:
             continue
         try:
-            item = json.loads(line)
+            item = json.loads(line, object_pairs_hook=_fields)
         except json.JSONDecodeError as error:
             raise DataError(f"{file}: line {number} is not JSON: {error.msg}") from None
+        except _Repeated as error:
+            raise DataError(f"{file}: line {number} {error}") from None
         yield _object(file, number, item)
 
 
@@ -119,19 +120,46 @@ def _object(file: Path, number: int, item: Any) -> dict[str, Any]:
     return item
 
 
+class _Repeated(Exception):
+    """A name that occurs twice where each may occur once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"has '{name}' twice; rename or remove the second")
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise _Repeated(_repeated([name for name, _ in pairs]))
+    return fields
+
+
+def _repeated(names: Iterable[str]) -> str:
+    """The first name that occurs twice; "" where none does."""
+    return next((name for name, count in Counter(names).items() if name and count > 1), "")
+
+
 def _csv_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(sys.maxsize)
-    reader = csv.DictReader(_csv_lines(file, encoding), strict=True)
+    reader = csv.reader(_csv_lines(file, encoding), strict=True)
     try:
-        for row in reader:
-            yield {name: value for name, value in row.items() if name is not None}
+        header = next((cells for cells in reader if cells), [])
+        if name := _repeated(cell.strip() for cell in header):
+            raise DataError(f"{file}: the header {_Repeated(name)}")
+        for number, cells in enumerate((cells for cells in reader if cells), start=1):
+            if len(cells) > len(header):
+                raise DataError(
+                    f"{file}: row {number} (to line {reader.line_num}) has {len(cells)} cells under a "
+                    f"header of {len(header)}; put a cell that holds a comma in double quotes"
+                )
+            yield dict(zip_longest(header, cells))
     except csv.Error as error:
         raise DataError(f"{file}: line {reader.line_num} is not CSV: {error}") from None
 
 
 def _csv_lines(file: Path, encoding: str) -> Iterator[str]:
     """Lines without a byte order mark; a stray carriage return inside a cell is a blank."""
-    for number, line in enumerate(_lines(file, encoding)):
+    for number, line in enumerate(encodings.lines(file, encoding)):
         line = line.replace("\r\n", "\n").replace("\r", " ")
         yield line.lstrip("\ufeff") if number == 0 else line
 
@@ -143,6 +171,8 @@ def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
         table = parquet.ParquetFile(file)
     except (OSError, ValueError) as error:
         raise DataError(f"{file}: is not Parquet: {error}") from None
+    if name := _repeated(table.schema_arrow.names):
+        raise DataError(f"{file}: the schema {_Repeated(name)}")
     for batch in table.iter_batches():
         yield from batch.to_pylist()
 

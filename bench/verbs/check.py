@@ -91,15 +91,13 @@ def _data(pairs: list[str]) -> list[str]:
     for pair in pairs:
         name, _, file = pair.partition("=")
         specs[name] = sources.spec_for_file(name, Path(file))
-    try:
-        known = registry.datasets()
-    except SpecError:
-        known = {}  # reported above
+    known = registry.datasets()  # the broken ones are reported above
     for name, spec in {**known, **specs}.items():
         if spec.hub is not None:
             continue  # fetched only when a run asks for it
         try:
-            prepare.prepare(sources.from_file(known[name], Path(str(spec.file))) if name in known else spec)
+            spec = sources.from_file(known[name], Path(str(spec.file))) if name in known else spec
+            prepare.check_parts(prepare.prepare(spec))
         except BenchError as error:
             mistakes += str(error).splitlines()
     return mistakes

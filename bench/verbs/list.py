@@ -26,8 +26,10 @@ def execute(args: argparse.Namespace) -> Output:
     rows_of = {"models": _models, "datasets": _datasets}.get(args.what)
     rows = rows_of() if rows_of else _runs(args.out)
     table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)] if rows else []
-    text = "\n".join(columns(table)) if rows else f"no {args.what}"
-    return Output(text, rows)
+    lines = columns(table) if rows else [f"no {args.what}"]
+    if rows_of:
+        lines += [f"left out: {line}" for line in registry.broken_in_short(args.what)]
+    return Output("\n".join(lines), rows)
 
 
 def _models() -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bench.data import layout
 from bench.render.tables import columns
 from bench.run.identity import Run
 from bench.store.ledger import Ledger, Stored
@@ -34,9 +35,11 @@ def execute(args: argparse.Namespace) -> Output:
     head = ["model", "seed", "scale", "method", "batch", "backend", "took", "state"]
     rows = [[_took(line) if column == "took" else str(line[column]) for column in head] for line in lines]
     table = "\n".join(columns([head, *rows], right=(1, 6)))
-    text = "\n".join([asked.contract.in_words(), "", table, "", total, *asked.notes])
+    mapping = {spec.name: layout.in_words(spec) for spec in (asked.train, asked.eval)}
+    read = [f"{name}: {words}" for name, words in mapping.items()]
+    text = "\n".join([asked.contract.in_words(), *read, "", table, "", total, *asked.notes])
     contract = asked.contract.model_dump(mode="json")
-    return Output(text, {"contract": contract, "runs": lines, "notes": asked.notes})
+    return Output(text, {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes})
 
 
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import devices, provenance, registry
-from bench.data import prepare, sources
-from bench.errors import DataError, RequestError, UnknownName
+from bench.data import prepare
+from bench.errors import RequestError, UnknownName
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
@@ -22,8 +22,9 @@ from bench.run.identity import Run
 from bench.run.job import write_selection
 from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
-from bench.spec import NAME, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
+from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
+from bench.verbs import data_options
 from bench.verbs.options import whole
 
 #: Tokens without which no question has room.
@@ -55,9 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too"
     )
-    what.add_argument("--train", default="course-qa", metavar="NAME", help="data set to train on")
+    what.add_argument("--train", default="course-qa", metavar="NAME", help="data set or FILE to train on")
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
-    what.add_argument("--data", action="append", default=[], metavar="NAME=FILE", help="read NAME from FILE")
+    data_options.configure(what)
     what.add_argument("--budget", default="short", help="60x8, examples=480, smoke, short or long")
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
@@ -91,14 +92,11 @@ def resolve(
 
     Raises `RequestError` and its kinds.
     """
-    notes: list[str] = []
-    given = files(args.data)
-    train = dataset(args.train, given)
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
-    evaluation = dataset(args.eval or args.train, given)
-    if unused := set(given) - {train.name, evaluation.name}:
-        raise RequestError(f"--data {sorted(unused)[0]}=...: neither --train nor --eval names it")
+    mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
+    notes = [f"left out: {mistake}" for mistake in mistaken]
+    train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
     device = devices.here().device
     if note := devices.here().note:
         notes.append(note)
@@ -161,28 +159,6 @@ def selection(request: Request, ledger: Ledger) -> Path:
     return file
 
 
-def files(pairs: list[str]) -> dict[str, Path]:
-    """Name -> file of every `--data NAME=FILE`. Raises `RequestError`, `DataError`."""
-    files_by_name = {}
-    for pair in pairs:
-        name, equals, file = pair.partition("=")
-        if not equals or not NAME.fullmatch(name):
-            raise RequestError(f"--data {pair}: expected NAME=FILE")
-        files_by_name[name] = Path(file).expanduser()
-        if not files_by_name[name].is_file():
-            raise DataError(f"--data {pair}: {file} is no file")
-    return files_by_name
-
-
-def dataset(name: str, given: Mapping[str, Path]) -> DatasetSpec:
-    """A data set: registered, a local copy of a registered one, or a file with no spec."""
-    file = given.get(name)
-    if file is None:
-        return registry.find_dataset(name)
-    known = registry.datasets()
-    return sources.from_file(known[name], file) if name in known else sources.spec_for_file(name, file)
-
-
 def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
     if asked != "auto":
         return "mini" if asked == "mini" else "full"
@@ -202,6 +178,8 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
         _check_names(names, specs)
         # A checkpoint given by path is what it is: it has no twin to stand for it.
         return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
+    for mistakes in registry.broken("models").values():  # "all" is every registered one
+        raise mistakes
     specs = list(registry.models().values())
     without = [spec.name for spec in specs if scale == "mini" and spec.twin is None]
     if without:

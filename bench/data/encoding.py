@@ -1,0 +1,93 @@
+"""Bytes of a data file become lines of text, in the encoding that was named.
+
+A line that cannot be decoded is refused. Another encoding is advised only where the whole file
+decodes in it, so that nobody who follows the advice is refused again for the same reason.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.errors import DataError
+
+DEFAULT = "utf-8"
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def canonical(encoding: str) -> str:
+    """The one spelling of an encoding's name. Raises `DataError` for an unknown one."""
+    try:
+        "".encode(encoding)
+        return codecs.lookup(encoding).name
+    except (LookupError, UnicodeError):
+        raise DataError(f"unknown encoding '{encoding}'; try utf-8, utf-16 or cp1252") from None
+
+
+def lines(file: Path, encoding: str) -> Iterator[str]:
+    """Decoded lines with their ends. Raises `DataError` naming the line that cannot be decoded."""
+    try:
+        name = canonical(encoding)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+    if name.startswith(("utf-16", "utf-32")):  # a line break is more than one byte
+        yield from io.StringIO(_whole(file, name), newline="\n")
+        return
+    with file.open("rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                yield line.decode(name)
+            except UnicodeDecodeError as error:
+                byte = f"byte {error.start + 1}: 0x{line[error.start]:02x}"
+                raise DataError(
+                    f"{file}: line {number} is not {name} ({byte}); {_advice(file, name)}"
+                ) from None
+
+
+def _whole(file: Path, encoding: str) -> str:
+    content = file.read_bytes()
+    try:
+        return content.decode(encoding)
+    except UnicodeError as error:
+        place = f"byte {error.start + 1}" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise DataError(f"{file}: is not {encoding} ({place}); {_advice(file, encoding)}") from None
+
+
+def _advice(file: Path, refused: str) -> str:
+    content = file.read_bytes()
+    if content.startswith(_MARKS):
+        candidates = ["utf-16"]
+    elif _holds_utf8(content):
+        candidates = [DEFAULT]
+        if refused == DEFAULT:
+            return "other lines are utf-8, so this one is damaged; mend it"
+    else:
+        candidates = [DEFAULT, "cp1252"]
+    for name in candidates:
+        if name != refused and _decodes(content, name):
+            return f'it decodes as {name}: say --encoding {name}, or encoding = "{name}" in its spec'
+    return "save the file as utf-8"
+
+
+def _holds_utf8(content: bytes) -> bool:
+    """True where a line beyond ASCII is whole UTF-8, which text in another encoding hardly ever is."""
+    return any(not line.isascii() and _decodes(line, DEFAULT) for line in content.split(b"\n"))
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeError:
+        return False
+    return True
+
+
+def reads_as_default(file: Path, encoding: str) -> bool:
+    """True where the default encoding gives the same text, as it does for plain ASCII."""
+    content = file.read_bytes()
+    try:
+        return content.decode(encoding) == content.decode(DEFAULT)
+    except UnicodeError:
+        return False
