@@ -75,13 +75,13 @@ RUN --eval-split train                      | invalid choice: 'train'
 RUN --template q                            | unknown prompt template 'q'
 RUN --template INSTRUCT                     | unknown prompt template
 RUN --train doly                            | did you mean 'dolly'?
-RUN --train ../course-qa                    | unknown data set
+RUN --train ../course-qa                    | no registered data set
 RUN --eval cource-qa                        | did you mean 'course-qa'?
 RUN --data dolly                            | expected NAME=FILE
 RUN --data =file                            | expected NAME=FILE
 RUN --data ../x=file                        | expected NAME=FILE
 RUN --data course-qa=nowhere.csv            | nowhere.csv is no file
-RUN --data other=empty.csv                  | neither --train nor --eval names it
+RUN --data other=empty.csv                  | is not used; the request names
 RUN --data course-qa=folder                 | folder is no file
 RUN --data x=empty.csv --train x            | empty.csv
 RUN --data x=zeros.csv --train x            | zeros.csv
