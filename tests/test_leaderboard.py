@@ -15,7 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 from records import make_board, make_contract, make_failure, make_record
 
-from bench.judge.board import Board, board
+from bench.judge.board import MAIN, Board, board
 from bench.render import colour, words
 from bench.render.text.leaderboard import markdown, readme_block, terminal
 from bench.store.ledger import Ledger, Stored
@@ -185,3 +185,20 @@ def test_the_readme_shows_the_board_of_the_committed_records() -> None:
     stored, messages = Ledger(README.parent / "reports" / "twins").load()
     assert messages == []
     assert shown == readme_block(stored).strip()
+
+
+def test_the_readmes_table_of_a_published_checkpoint_is_its_records() -> None:
+    """Every number of it, and that the committed records are whole."""
+    text = README.read_text(encoding="utf-8")
+    stored, messages = Ledger(README.parent / "reports" / "smollm2").load()
+    assert messages == []
+    (group,) = board(stored).groups
+    (row,) = group.rows
+    assert row.seeds == (0, 1, 2)
+    copy = next(reference for reference in group.references if reference.name == "copy")
+    for mean, value in (
+        (f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])),
+        (words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])),
+        (words.score(copy.scores[MAIN].mean), words.interval(copy.scores[MAIN])),
+    ):
+        assert f"| {mean} | {value} |" in text

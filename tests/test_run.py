@@ -268,3 +268,9 @@ def test_a_checkpoint_on_disk_is_a_model_and_its_adapter_carries_a_card(tmp_path
     written = (stored.folder / "record.json").read_text().replace(stored.record.provenance.command, "")
     assert str(tmp_path) not in written, "a record names no path of the machine that made it"
     assert "model-index" in (stored.folder / "adapter" / "README.md").read_text()
+
+
+def test_training_examples_that_are_cut_are_counted(tmp_path: Path) -> None:
+    bench("--models", "gpt2", "--max-length", "48", out=tmp_path)
+    (stored,) = Ledger(tmp_path).load()[0]
+    assert 0 < stored.record.spent.truncated <= stored.record.spent.examples
