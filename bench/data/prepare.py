@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.cache import cache_root
-from bench.data import shape, sources
+from bench.data import leaks, shape, sources
 from bench.digest import digest
 from bench.errors import DataError
 from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
@@ -224,7 +224,9 @@ def without_leaks(
             dropped["near duplicate of the held-out part"] += 1
         else:
             kept.append(example)
-    return kept, dict(dropped)
+    respelled = leaks.HeldOut(held_out).leaks(kept)
+    dropped.update(leak.reason for leak in respelled.values())
+    return [example for number, example in enumerate(kept) if number not in respelled], dict(dropped)
 
 
 def _word_pairs(example: Example) -> frozenset[str]:
