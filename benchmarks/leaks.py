@@ -82,9 +82,10 @@ def with_a_word(text: str, chance: random.Random, words: Sequence[str]) -> str:
 
 
 def with_another_word(text: str, chance: random.Random, words: Sequence[str]) -> str:
-    """Any word replaced by a word of another question."""
+    """Any word but a number or a negation replaced by a word of another question."""
     parts = text.split(" ")
-    parts[chance.randrange(len(parts))] = chance.choice(words)
+    places = [at for at, part in enumerate(parts) if not any(map(spelling.decisive, spelling.words(part)))]
+    parts[chance.choice(places or [0])] = chance.choice(words)
     return " ".join(parts)
 
 
@@ -141,7 +142,7 @@ COPIED_ANSWER = "copied answer, one typo"
 def kept(held_out: Sequence[Example], others: Sequence[Example], line: str) -> tuple[int, int]:
     """Of the held-out examples, changed in one way, those that the training side keeps; and all of them."""
     chance = random.Random(line)
-    words = sorted({word for example in others for word in example.question.split()})
+    words = _plain_words(others)
     if line == "accents removed":
         held_out = [replace(e, question=e.question.translate(ACCENTED), group=f"{e.group} é") for e in held_out]
     changed = []
@@ -164,6 +165,12 @@ def kept(held_out: Sequence[Example], others: Sequence[Example], line: str) -> t
     return len(prepare.without_leaks(changed, held_out)[0]), len(changed)
 
 
+def _plain_words(examples: Sequence[Example]) -> list[str]:
+    """The words of questions that make no other question by themselves, as numbers and negations do."""
+    every = {word.strip("?.,:;!") for example in examples for word in example.question.split()}
+    return sorted(word for word in every if len(word) > 2 and word.isalpha() and not spelling.decisive(word.lower()))
+
+
 def removed(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[int, int]:
     """Training rows that are removed as respelled ones, and those of them whose answer clearly differs."""
     respelled = leaks.HeldOut(held_out).leaks(train)
@@ -175,15 +182,15 @@ def removed(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[int,
     return len(differ), sum(differ)
 
 
-def data_sets(folder: Path) -> dict[str, prepare.Prepared]:
-    """Name -> the packaged course questions and, where `folder` has them, a real export and Dolly."""
+def data_sets(folder: Path) -> dict[str, dict[str, list[Example]]]:
+    """Name -> parts of the packaged course questions and, where `folder` has them, a real export and Dolly."""
     specs = {"course-qa": registry.find_dataset("course-qa")}
     export, dolly = folder / "course-qa-export/aiml_questions.csv", folder / "dolly/databricks-dolly-15k.jsonl"
     if export.exists():
         specs["export"] = sources.spec_for_file("export", export)
     if dolly.exists():
         specs["dolly"] = sources.from_file(registry.find_dataset("dolly"), dolly)
-    return {name: prepare.prepare(spec) for name, spec in specs.items()}
+    return {name: prepare.split(prepare.examples_of(spec)[0], spec) for name, spec in specs.items()}
 
 
 def main() -> None:
@@ -194,16 +201,16 @@ def main() -> None:
     print(f"{'kept of':<28}" + "".join(f"{name:>20}" for name in sets))
     for line in (*CHANGES, COPIED_ANSWER):
         cells = []
-        for prepared in sets.values():
-            left, total = kept(prepared.test[:QUESTIONS], prepared.train, line)
+        for parts in sets.values():
+            left, total = kept(parts["test"][:QUESTIONS], parts["train"], line)
             cells.append(f"{left:>4} of {total:>3} ({left / max(total, 1):5.1%})")
         print(f"{line:<28}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
     print("\nremoved from the data as they are: rows, those with another answer, seconds of processor time")
-    for name, prepared in sets.items():
+    for name, parts in sets.items():
         start = process_time()
-        rows, differ = removed(prepared.train, prepared.test + prepared.validation)
+        rows, differ = removed(parts["train"], parts["test"] + parts["validation"])
         spent = process_time() - start
-        total = len(prepared.train)
+        total = len(parts["train"])
         print(f"{name:<12}{rows:>5} of {total:>6} ({rows / total:.2%}){differ:>5} ({differ / total:.2%}){spent:>8.1f}")
 
 

@@ -34,7 +34,19 @@ _TAGS = re.compile(
 #: C++ and C# are not C, and 2 + 3 is not 2 * 3.
 _PLUS_PLUS = re.compile(r"\b([a-z])(\+\+|#)")
 _OPERATOR = re.compile(r"(?<=\d)\s*([-+*/^=<>×÷−])\s*(?=\d)")
-_OPERATORS = {"+": "plus", "-": "minus", "−": "minus", "*": "times", "×": "times", "/": "over", "÷": "over"}
+_OPERATORS = {
+    "+": "plussign",
+    "-": "minussign",
+    "−": "minussign",
+    "/": "oversign",
+    "÷": "oversign",
+    "*": "timessign",
+    "×": "timessign",
+    "^": "powersign",
+}
+_NOT = re.compile(r"n['’]t\b")
+#: Parts that a hyphen joins are one word, unless one of them decides by itself ("two-stage").
+_COMPOUND = re.compile(r"[^\W\d_]{2,}(?:[-\u2010\u2011][^\W\d_]{2,})+")
 _WORD = re.compile(r"[^\W_]+")
 _GREETING = re.compile(
     r"(?:(?:please|kindly|pls|plz|hi|hello|hey|hi there|hello there|hey there|ok|okay|thanks|thank you|"
@@ -62,8 +74,8 @@ _COUNTED = (
     "million billion first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth last "
     "ii iii iv vi vii viii ix xi xii"
 )
-_NEGATIONS = "not no never nor neither none without cannot t"
-_DECISIVE = frozenset(f"{_COUNTED} {_NEGATIONS} plus minus times over".split())
+_NEGATIONS = "not no never nor neither none without cannot"
+_DECISIVE = frozenset((*f"{_COUNTED} {_NEGATIONS} plusplus sharp comparesign".split(), *_OPERATORS.values()))
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -78,7 +90,7 @@ def words(text: str) -> tuple[str, ...]:
 
 def decisive(word: str) -> bool:
     """Whether this word alone makes another question: a number, a negation, a letter that names something."""
-    if word in _DECISIVE or any(letter.isdigit() for letter in word):
+    if word in _DECISIVE or has_digit(word):
         return True
     return len(word) == 1 and "b" <= word <= "z" and word not in "is"
 
@@ -97,19 +109,37 @@ def _plain_letters(text: str) -> str:
     return text.translate(_GREEK_CAPITALS).casefold().translate(_LOOK_ALIKES)
 
 
+def _joined(compound: re.Match[str]) -> str:
+    parts = _WORD.findall(compound[0])
+    return compound[0] if any(map(decisive, parts)) else "".join(parts)
+
+
 def _spell_out(text: str) -> str:
     """Signs that make another question, as words."""
+    text = _NOT.sub(" not", text)
+    if "-" in text or "\u2010" in text or "\u2011" in text:
+        text = _COMPOUND.sub(_joined, text)
     text = _PLUS_PLUS.sub(lambda sign: f"{sign[1]}{'plusplus' if sign[2] == '++' else 'sharp'} ", text)
-    return _OPERATOR.sub(lambda sign: f" {_OPERATORS.get(sign[1], 'versus')} ", text)
+    return _OPERATOR.sub(lambda sign: f" {_OPERATORS.get(sign[1], 'comparesign')} ", text)
+
+
+def has_digit(word: str) -> bool:
+    """Whether a digit is in a word."""
+    return not word.isalpha() and any(letter.isdigit() for letter in word)
 
 
 def is_typo(left: str, right: str) -> bool:
-    """Whether two words differ by a letter replaced, added or left out, or by two neighbours in turn."""
+    """Whether two words differ by a letter replaced, added or left out, or by two neighbours in turn.
+
+    Never where a digit is in one of them, or where both decide what is asked ("seven" and "eleven").
+    """
     if len(left) > len(right):
         left, right = right, left
     if len(right) - len(left) > 1 or left == right:
         return left == right
     if len(right) < _TYPO_LETTERS and not any(word in USUAL or word in ARTICLES for word in (left, right)):
+        return False
+    if has_digit(left) or has_digit(right) or (left in _DECISIVE and right in _DECISIVE):
         return False
     start = 0
     while start < len(left) and left[start] == right[start]:

@@ -65,6 +65,15 @@ def _overlap(doubt: Doubt) -> str:
     )
 
 
+def _leak(doubt: Doubt) -> str:
+    mean, level = doubt.values
+    return (
+        f"leak: {doubt.count} of {doubt.total} test questions are answered by a training row of {doubt.names[0]}: "
+        f"the answer to the most similar training question scores {level:.1f} {doubt.metric} or more there, and "
+        f"{words.score(mean)} on average; these scores may be of answers learnt by heart"
+    )
+
+
 def _few_examples(doubt: Doubt) -> str:
     gap, smallest = doubt.values
     return (
@@ -128,6 +137,7 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         _nothing,
     ),
     Code.OVERLAP: ("warning", _overlap, _nothing),
+    Code.LEAK: ("warning", _leak, _nothing),
     Code.EQUALS_REFERENCE: (
         "warning",
         lambda doubt: f"not distinguishable from {REFERENCES[doubt.names[0]]}",
