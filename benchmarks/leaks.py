@@ -27,7 +27,10 @@ DATA = ROOT.parent / "shared/data"
 QUESTIONS = 200
 #: Answers that share less of their n-grams (Jaccard) clearly differ.
 SAME_ANSWER = 0.3
-LOOK_ALIKE = str.maketrans("aceopxyiABEHKMOPT", "асеорхуіАВЕНКМОРТ")
+LOOK_ALIKE = str.maketrans(
+    "aceopxyiABEHKMOPT",
+    "\u0430\u0441\u0435\u043e\u0440\u0445\u0443\u0456\u0410\u0412\u0415\u041d\u041a\u041c\u041e\u0420\u0422",
+)
 FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 ACCENTED = str.maketrans("aeiou", "áéíóú")
 POLITE = ("Please ", "Hello, could you please tell me: ", "Hi! ", "Can you ", "Kindly ")
@@ -144,7 +147,9 @@ def kept(held_out: Sequence[Example], others: Sequence[Example], line: str) -> t
     chance = random.Random(line)
     words = _plain_words(others)
     if line == "accents removed":
-        held_out = [replace(e, question=e.question.translate(ACCENTED), group=f"{e.group} é") for e in held_out]
+        held_out = [
+            replace(e, question=e.question.translate(ACCENTED), group=f"{e.group} é") for e in held_out
+        ]
     changed = []
     for number, example in enumerate(held_out):
         other = others[number % len(others)]
@@ -156,7 +161,9 @@ def kept(held_out: Sequence[Example], others: Sequence[Example], line: str) -> t
         else:
             question = example.question
             if line == "accents removed":
-                question = "".join(c for c in unicodedata.normalize("NFD", question) if not unicodedata.combining(c))
+                question = "".join(
+                    c for c in unicodedata.normalize("NFD", question) if not unicodedata.combining(c)
+                )
             new = CHANGES[line](question, chance, words)
             if new is None:
                 continue
@@ -167,8 +174,8 @@ def kept(held_out: Sequence[Example], others: Sequence[Example], line: str) -> t
 
 def _plain_words(examples: Sequence[Example]) -> list[str]:
     """The words of questions that make no other question by themselves, as numbers and negations do."""
-    every = {word.strip("?.,:;!") for example in examples for word in example.question.split()}
-    return sorted(word for word in every if len(word) > 2 and word.isalpha() and not spelling.decisive(word.lower()))
+    every = {word.strip("?.,:;!").lower() for example in examples for word in example.question.split()}
+    return sorted(w for w in every if len(w) > 2 and w.isalpha() and not spelling.decisive(w))
 
 
 def removed(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[int, int]:
@@ -183,9 +190,12 @@ def removed(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[int,
 
 
 def data_sets(folder: Path) -> dict[str, dict[str, list[Example]]]:
-    """Name -> parts of the packaged course questions and, where `folder` has them, a real export and Dolly."""
+    """Name -> parts of the packaged course questions and, where they are, a real export and Dolly."""
     specs = {"course-qa": registry.find_dataset("course-qa")}
-    export, dolly = folder / "course-qa-export/aiml_questions.csv", folder / "dolly/databricks-dolly-15k.jsonl"
+    export, dolly = (
+        folder / "course-qa-export/aiml_questions.csv",
+        folder / "dolly/databricks-dolly-15k.jsonl",
+    )
     if export.exists():
         specs["export"] = sources.spec_for_file("export", export)
     if dolly.exists():
@@ -196,7 +206,9 @@ def data_sets(folder: Path) -> dict[str, dict[str, list[Example]]]:
 def main() -> None:
     """Print both tables."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.leaks", description=__doc__)
-    options.add_argument("--data", type=Path, default=DATA, metavar="DIR", help="folder of the real data sets")
+    options.add_argument(
+        "--data", type=Path, default=DATA, metavar="DIR", help="folder of the real data sets"
+    )
     sets = data_sets(options.parse_args().data)
     print(f"{'kept of':<28}" + "".join(f"{name:>20}" for name in sets))
     for line in (*CHANGES, COPIED_ANSWER):
@@ -211,7 +223,8 @@ def main() -> None:
         rows, differ = removed(parts["train"], parts["test"] + parts["validation"])
         spent = process_time() - start
         total = len(parts["train"])
-        print(f"{name:<12}{rows:>5} of {total:>6} ({rows / total:.2%}){differ:>5} ({differ / total:.2%}){spent:>8.1f}")
+        share, false = f"({rows / total:.2%})", f"({differ / total:.2%})"
+        print(f"{name:<12}{rows:>5} of {total:>6} {share}{differ:>5} {false}{spent:>8.1f}")
 
 
 if __name__ == "__main__":

@@ -222,7 +222,9 @@ def _is_about(change: Change, example: Example, held_out: Example) -> bool:
     """Whether the training answer is about the word by which its question differs, and the other is not."""
     if not change.left or change.size > 1 or _is_usual(change):
         return False
-    own, other = (Text(tuple(chain.from_iterable(map(spelling.words, e.answers)))) for e in (example, held_out))
+    own, other = (
+        Text(tuple(chain.from_iterable(map(spelling.words, e.answers)))) for e in (example, held_out)
+    )
     return _mentions(own, change.left[0]) and not _mentions(other, change.left[0])
 
 
@@ -263,7 +265,9 @@ def _join(whole: list[str], parts: list[str]) -> None:
 
 def _counts(word: str) -> bool:
     """Whether a word is none that typing slips into an article or a filler."""
-    return word not in spelling.FILLERS and not any(spelling.is_typo(word, article) for article in ("a", "an", "the"))
+    return word not in spelling.FILLERS and not any(
+        spelling.is_typo(word, article) for article in ("a", "an", "the")
+    )
 
 
 def _text(text: str) -> Text:

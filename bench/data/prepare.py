@@ -35,7 +35,7 @@ from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
 
 #: Raise when the same rows would be prepared into, or selected as, other examples.
 VERSION = 3
-#: Digests of version 2 whose data sets version 3 prepares alike, so that their records stay comparable: course-qa.
+#: Digests of version 2 whose data sets (course-qa) version 3 prepares alike: their records stay comparable.
 UNCHANGED_SINCE_2 = frozenset({"c7e35920068bbcf00c2fe15eaec30a249c6e6c0cadbbf71fd2e7bd7e0a4b8f23"})
 NEAR = 0.8
 #: Answers of fewer words than this are equal by chance ("Paris", "Yes").

@@ -58,13 +58,86 @@ _THANKS = re.compile(
 )
 #: Words that most questions have; which of them a question takes says little about what it asks.
 USUAL = frozenset(
-    "about am and are as at be been between by can could describe did discuss do does explain for from give had "
-    "has have how in into is it its me my of on or our so some than that their them then there these they this "
-    "to was we were what when where which who whom whose why will with would you your i s tell list name mean "
-    "means define write please".split()
+    [
+        "about",
+        "am",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "between",
+        "by",
+        "can",
+        "could",
+        "define",
+        "describe",
+        "did",
+        "discuss",
+        "do",
+        "does",
+        "explain",
+        "for",
+        "from",
+        "give",
+        "had",
+        "has",
+        "have",
+        "how",
+        "i",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "list",
+        "me",
+        "mean",
+        "means",
+        "my",
+        "name",
+        "of",
+        "on",
+        "or",
+        "our",
+        "s",
+        "so",
+        "some",
+        "tell",
+        "than",
+        "that",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "write",
+        "you",
+        "your",
+    ]
 )
 #: Words that add nothing to a question.
-FILLERS = frozenset("actually also basically exactly just kindly please really simply".split())
+FILLERS = frozenset(
+    {"actually", "also", "basically", "exactly", "just", "kindly", "please", "really", "simply"}
+)
 #: A shorter word with another letter is another word ("GPU", "CPU"), unless it is among the usual ones.
 _TYPO_LETTERS = 4
 ARTICLES = frozenset({"a", "an", "the"})
@@ -105,7 +178,9 @@ def _plain_letters(text: str) -> str:
         return text.lower()
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text))
     text = _ACCENTS.sub("", text)
-    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf" and letter not in _NO_WIDTH)
+    text = "".join(
+        letter for letter in text if unicodedata.category(letter) != "Cf" and letter not in _NO_WIDTH
+    )
     return text.translate(_GREEK_CAPITALS).casefold().translate(_LOOK_ALIKES)
 
 
@@ -116,10 +191,10 @@ def _joined(compound: re.Match[str]) -> str:
 
 def _spell_out(text: str) -> str:
     """Signs that make another question, as words."""
-    text = _NOT.sub(" not", text)
+    text = _NOT.sub(" not", text.replace("_", " "))
     if "-" in text or "\u2010" in text or "\u2011" in text:
         text = _COMPOUND.sub(_joined, text)
-    text = _PLUS_PLUS.sub(lambda sign: f"{sign[1]}{'plusplus' if sign[2] == '++' else 'sharp'} ", text)
+    text = _PLUS_PLUS.sub(lambda sign: f"{sign[1]} {'plusplus' if sign[2] == '++' else 'sharp'} ", text)
     return _OPERATOR.sub(lambda sign: f" {_OPERATORS.get(sign[1], 'comparesign')} ", text)
 
 

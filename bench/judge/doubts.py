@@ -49,9 +49,9 @@ THRESHOLDS = {
     Code.ALIKE_ANSWERS: 0.10,
     Code.LEAK: 0.05,
 }
-#: LEAK counts test questions to which the nearest training answer scores this ROUGE or more. Clean data has 0%
-#: (course questions) to 0.3% (Dolly) of them; one-word answers are equal by chance, so that it is only asked
-#: where the reference answers have so many words on average.
+#: LEAK counts test questions to which the nearest training answer scores this ROUGE or more: none of the
+#: course questions, 0.3% of Dolly's. One-word answers are equal by chance, so it is only asked where
+#: reference answers have so many words on average.
 LEAKED_SCORE = 0.8
 LEAKED_WORDS = 8
 

@@ -68,9 +68,10 @@ def _overlap(doubt: Doubt) -> str:
 def _leak(doubt: Doubt) -> str:
     mean, level = doubt.values
     return (
-        f"leak: {doubt.count} of {doubt.total} test questions are answered by a training row of {doubt.names[0]}: "
-        f"the answer to the most similar training question scores {level:.1f} {doubt.metric} or more there, and "
-        f"{words.score(mean)} on average; these scores may be of answers learnt by heart"
+        f"leak: {doubt.count} of {doubt.total} test questions are answered by a training row of "
+        f"{doubt.names[0]}: the answer to the most similar training question scores {level:.1f} "
+        f"{doubt.metric} or more there, {words.score(mean)} on average over all; "
+        "such scores can be learnt by heart"
     )
 
 
