@@ -122,6 +122,7 @@ def make_record(
     platform: str = "Linux-6.1-x86_64",
     hardware: str = "2 x86_64 cores, 8 GB",
     extra_versions: Mapping[str, str] | None = None,
+    leaked: int = 0,
     fields: Mapping[str, Any] | None = None,
     trial: Sequence[str] = (),
 ) -> Stored:
@@ -130,11 +131,14 @@ def make_record(
     `gain` is the mean ROUGE-L of tuned over base; `shift` is added to the tuned scores (a regression: below
     zero); `changed` is the fraction of examples whose tuned answer and score differ from those of the
     default versions; `texts` overrides fields of the first completions, such as {"tuned": [...]};
-    `extra_versions` are installed packages that are no part of the run's identity; `fields` overrides
-    fields of the record itself; `trial` is what `--with` asked for.
+    `extra_versions` are installed packages that are no part of the run's identity; to `leaked` of the
+    questions the nearest training answer is the right one; `fields` overrides fields of the record itself;
+    `trial` is what `--with` asked for.
     """
     run = make_run(model, seed, scale, versions, contract)
     rows = make_rows(run, n, gain, shift, changed)
+    for kind in KINDS:
+        rows["nearest"][kind]["f"][:leaked] = [0.95] * leaked
     scores = {"ids": _ids(n), "groups": _groups(n), "categories": _categories(n), "rows": rows}
     completions = _completions(run, n, changed, texts or {})
     ledger = Ledger(out)

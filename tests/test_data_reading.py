@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -394,9 +395,15 @@ def plain(number: int) -> dict[str, str]:
     return {"Q": f"What is thing number {number * 7} called?", "A": f"It is called {number}."}
 
 
+def other_words(text: str) -> str:
+    """Eight words that no other text has."""
+    digits = sha256(text.encode()).hexdigest().translate(str.maketrans("0123456789", "ghijklmnop"))
+    return " ".join(digits[place : place + 8] for place in range(0, 64, 8))
+
+
 def test_one_instruction_over_many_inputs_is_split_by_the_inputs(here: Path) -> None:
     words = [f"{letter}word" for letter in "abcdefghijklmno"]
-    rows = [{"instruction": "Sort.", "input": f"{a} {b} {a}{b}", "output": b} for a in words for b in words]
+    rows = [{"instruction": "Sort.", "input": other_words(a + b), "output": b} for a in words for b in words]
     (here / "d.jsonl").write_bytes(jsonl(*rows))
     prepared = prepare.prepare(sources.spec_for_file("d", here / "d.jsonl"))
     assert len(prepared.test) > 40
@@ -481,4 +488,4 @@ def test_packaged_data_keeps_its_identity() -> None:
     digests = {
         name: prepare.reference(registry.find_dataset(name)).digest[:8] for name in ("course-qa", "dolly")
     }
-    assert digests == {"course-qa": "c7e35920", "dolly": "70f7ab69"}
+    assert digests == {"course-qa": "c7e35920", "dolly": "2fde98c2"}

@@ -52,6 +52,23 @@ def test_overlap_of_training_and_test_is_told_with_its_counts(tmp_path: Path) ->
     assert not raised([make_record(tmp_path, fields={"data": clean})], Code.OVERLAP)
 
 
+def test_a_nearest_training_answer_that_scores_too_well_is_called_a_leak(tmp_path: Path) -> None:
+    """Once for a table; in clean data hardly any test question is answered by a training row."""
+    leaky = [make_record(tmp_path, seed=seed, leaked=20) for seed in (0, 1)]
+    (doubt,) = raised(leaky, Code.LEAK)
+    assert (doubt.count, doubt.total) == (20, 60)
+    assert sentence(doubt).startswith(
+        "leak: 20 of 60 test questions are answered by a training row of course-qa"
+    )
+    assert not raised([make_record(tmp_path, seed=2, leaked=3)], Code.LEAK), "three in sixty are tolerated"
+
+
+def test_answers_of_a_word_or_two_are_no_leak_where_they_are_equal(tmp_path: Path) -> None:
+    """Yes and no are the answers to many questions."""
+    data = make_record(tmp_path).record.data.model_copy(update={"reference_words": 1.5})
+    assert not raised([make_record(tmp_path, leaked=20, fields={"data": data})], Code.LEAK)
+
+
 def test_one_seed_is_a_doubt_about_each_row_that_has_one(tmp_path: Path) -> None:
     """Rows of several seeds have none."""
     mixed = [*make_board(tmp_path, ["gpt2"], (0, 1)), make_record(tmp_path, "phi-1.5")]

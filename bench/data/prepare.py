@@ -7,7 +7,8 @@ Decisions that this module owns:
 - The test part never depends on the training part: where the two share a near duplicate, the
   training example goes. So two runs with other training data are scored on the same questions.
 - A near duplicate is a pair whose question and context share 80% of their word pairs
-  (Jaccard), or whose long answers are equal.
+  (Jaccard), or whose long answers are equal; or a question or long answer in another spelling, as
+  `bench.data.leaks` decides.
 - The validation part is never trained on. A handful of it follows a run's loss while it trains,
   and the whole of it is scored where a recipe is chosen (`--eval-split validation`), so that a recipe
   chosen there has been trained on exactly what it is trained on for the test questions.
@@ -27,13 +28,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.cache import cache_root
-from bench.data import layout, shape, sources
+from bench.data import layout, leaks, shape, sources
 from bench.digest import digest
 from bench.errors import DataError
 from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
 
 #: Raise when the same rows would be prepared into, or selected as, other examples.
-VERSION = 2
+VERSION = 3
+#: Digests of version 2 whose data sets (course-qa) version 3 prepares alike: their records stay comparable.
+UNCHANGED_SINCE_2 = frozenset({"c7e35920068bbcf00c2fe15eaec30a249c6e6c0cadbbf71fd2e7bd7e0a4b8f23"})
 #: Raise when more rows are refused, so that no cache hands out what would be refused today.
 READING = 2
 NEAR = 0.8
@@ -74,10 +77,13 @@ class Selection:
 def reference(spec: DatasetSpec) -> DataRef:
     """Name and digest of a data set, without reading its rows."""
     described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
-    parts = [VERSION, described, sources.identity(spec)]
+    parts = [described, sources.identity(spec)]
     if spec.file is not None and (readings := layout.of_file(spec).readings):
         parts.append(readings)
-    return DataRef(name=spec.name, digest=digest(parts))
+    before = digest([2, *parts])
+    return DataRef(
+        name=spec.name, digest=before if before in UNCHANGED_SINCE_2 else digest([VERSION, *parts])
+    )
 
 
 def prepare(spec: DatasetSpec) -> Prepared:
@@ -167,7 +173,13 @@ def _first(examples: Sequence[Example], count: int) -> list[Example]:
     return sorted(examples, key=lambda example: bucket(example.id))[:count]
 
 
-def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
+def examples_of(spec: DatasetSpec) -> list[Example]:
+    """The usable examples of a data set, each once. Raises `DataError`."""
+    return _examples(spec)[0]
+
+
+def _examples(spec: DatasetSpec) -> tuple[list[Example], Counter[str], layout.Layout]:
+    """The examples, what became of every row, and which columns were read."""
     counts: Counter[str] = Counter()
     examples: list[Example] = []
     source = spec.file or spec.hub or spec.name
@@ -185,16 +197,28 @@ def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "no rows"
         raise DataError(f"{source}: no usable example ({reasons})")
     counts["kept"] = len(examples)
+    return examples, counts, columns
+
+
+def split(examples: Iterable[Example], spec: DatasetSpec) -> dict[str, list[Example]]:
+    """Part -> examples, before leaks are removed."""
     parts: dict[str, list[Example]] = {"test": [], "validation": [], "train": []}
     for example in examples:
         parts[_part(example, spec)].append(example)
+    return parts
+
+
+def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
+    examples, counts, columns = _examples(spec)
+    parts = split(examples, spec)
     train, dropped = without_leaks(parts["train"], parts["test"] + parts["validation"])
     validation, also = without_leaks(parts["validation"], parts["test"])
     counts.update(dropped)
     counts.update(also)
     counts.update({"train": len(train), "validation": len(validation), "test": len(parts["test"])})
-    split = (tuple(train), tuple(validation), tuple(parts["test"]))
-    return Prepared(ref, *split, dict(counts), columns.in_words())
+    return Prepared(
+        ref, tuple(train), tuple(validation), tuple(parts["test"]), dict(counts), columns.in_words()
+    )
 
 
 def _part(example: Example, spec: DatasetSpec) -> str:
@@ -245,7 +269,9 @@ def without_leaks(
             dropped["near duplicate of the held-out part"] += 1
         else:
             kept.append(example)
-    return kept, dict(dropped)
+    respelled = leaks.HeldOut(held_out).leaks(kept)
+    dropped.update(leak.reason for leak in respelled.values())
+    return [example for number, example in enumerate(kept) if number not in respelled], dict(dropped)
 
 
 def _word_pairs(example: Example) -> frozenset[str]:

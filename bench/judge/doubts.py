@@ -34,6 +34,7 @@ class Code(StrEnum):
     DIRTY_TREE = "dirty-tree"
 
     OVERLAP = "overlap"
+    LEAK = "leak"
     EQUALS_REFERENCE = "equals-reference"
     BELOW_REFERENCE = "below-reference"
     FEW_EXAMPLES = "few-examples"
@@ -46,7 +47,13 @@ THRESHOLDS = {
     Code.EMPTY_ANSWERS: 0.0,
     Code.ECHOED_ANSWERS: 0.05,
     Code.ALIKE_ANSWERS: 0.10,
+    Code.LEAK: 0.05,
 }
+#: LEAK counts test questions to which the nearest training answer scores this ROUGE or more: none of the
+#: course questions, 0.3% of Dolly's. One-word answers are equal by chance, so it is only asked where
+#: reference answers have so many words on average.
+LEAKED_SCORE = 0.8
+LEAKED_WORDS = 8
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench import stats
 from bench.errors import RecordError, UnknownName
-from bench.judge.doubts import Code, Doubt, row_doubts
+from bench.judge.doubts import LEAKED_SCORE, LEAKED_WORDS, THRESHOLDS, Code, Doubt, row_doubts
 from bench.store.ledger import Stored
 from bench.store.record import Record
 from bench.store.scores import METRIC, Floats, aligned, series, units
@@ -60,6 +60,7 @@ def table_doubts(rows: dict[str, list[Stored]], metric: str = METRIC) -> list[Do
     for first in [runs[0].record for runs in rows.values()][:1]:
         raised += _overlap(first)
     scored = [scores for model, runs in rows.items() if (scores := _read(model, runs, metric))]
+    raised += _leak([runs[0].record for runs in rows.values()], scored, metric)
     noise = _training_noise(scored)
     for row in scored:
         raised += _against_references(row, noise, metric)
@@ -79,6 +80,23 @@ def _overlap(record: Record) -> Iterator[Doubt]:
         )
         if parts:
             yield Doubt(Code.OVERLAP, count=sum(rows for _, rows in parts), names=(name,), parts=parts)
+
+
+def _leak(records: Sequence[Record], rows: Sequence[_Scores], metric: str) -> Iterator[Doubt]:
+    """Test questions whose answer stands among the training answers, by the score of the nearest one.
+
+    All rows of a table share the reference rows, so that the first that has them speaks for all.
+    """
+    if not records or not metric.startswith("rouge") or records[0].data.reference_words < LEAKED_WORDS:
+        return
+    nearest = next((row.scores["nearest"][0] for row in rows if "nearest" in row.scores), None)
+    if nearest is None:
+        return
+    leaked = int((nearest >= LEAKED_SCORE).sum())
+    if leaked > THRESHOLDS[Code.LEAK] * len(nearest):
+        name = records[0].run.contract.train.name
+        values = float(nearest.mean()), LEAKED_SCORE
+        yield Doubt(Code.LEAK, count=leaked, total=len(nearest), names=(name,), metric=metric, values=values)
 
 
 def _read(model: str, runs: Sequence[Stored], metric: str) -> _Scores | None:

@@ -65,6 +65,16 @@ def _overlap(doubt: Doubt) -> str:
     )
 
 
+def _leak(doubt: Doubt) -> str:
+    mean, level = doubt.values
+    return (
+        f"leak: {doubt.count} of {doubt.total} test questions are answered by a training row of "
+        f"{doubt.names[0]}: the answer to the most similar training question scores {level:.1f} "
+        f"{doubt.metric} or more there, {words.score(mean)} on average over all; "
+        "such scores can be learnt by heart"
+    )
+
+
 def _few_examples(doubt: Doubt) -> str:
     gap, smallest = doubt.values
     return (
@@ -128,6 +138,7 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         _nothing,
     ),
     Code.OVERLAP: ("warning", _overlap, _nothing),
+    Code.LEAK: ("warning", _leak, _nothing),
     Code.EQUALS_REFERENCE: (
         "warning",
         lambda doubt: f"not distinguishable from {REFERENCES[doubt.names[0]]}",
