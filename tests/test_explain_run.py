@@ -21,8 +21,9 @@ from bench.run.identity import Run
 from bench.run.job import write_selection
 from bench.score.identity import scorer
 from bench.score.rouge import Rouge
-from bench.score.rows import means, reference_texts, score_texts
+from bench.score.rows import score_run
 from bench.spec import Example
+from bench.stats import Interval
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import SCORES, Estimate
 from bench.verbs.explain import _task, explained, paired
@@ -60,23 +61,24 @@ def as_scored_by(identity: str, stored: Stored, out: Path) -> Stored:
     examples = [
         Example(id=row["id"], question=row["question"], answers=tuple(row["references"])) for row in rows
     ]
-    written = {name: [row[name] for row in rows] for name in ("tuned", "base")}
-    table = score_texts(scorer(identity), examples, written | reference_texts(examples, course().train))
+    answers = {name: [row[name] for row in rows] for name in ("tuned", "base")}
+    scores = score_run(scorer(identity), examples, course().train, answers)
     run = renamed(stored.record.run, identity)
     ledger = Ledger(out)
     folder = ledger.workspace(run.id)
     shutil.copytree(stored.folder, folder, dirs_exist_ok=True)
-    (folder / SCORES).write_text(json.dumps({**stored.scores, "rows": table}), encoding="utf-8")
+    (folder / SCORES).write_text(json.dumps({**stored.scores, "rows": scores.table}), encoding="utf-8")
     files = {**stored.record.files, SCORES: file_digest(folder / SCORES)}
-    scores = {
-        row: {
-            kind: Estimate(mean=value.mean, low=value.low, high=value.high) for kind, value in values.items()
-        }
-        for row, values in means(table).items()
-    }
-    update = {"id": run.id, "run": run, "scores": scores, "files": files}
+    estimates = {row: as_estimates(values) for row, values in scores.means.items()}
+    update = {"id": run.id, "run": run, "files": files}
+    update |= {"scores": estimates, "gain": as_estimates(scores.gain)}
     record = stored.record.model_copy(update=update)
     return Stored(record, ledger.publish(record, folder))
+
+
+def as_estimates(values: dict[str, Interval]) -> dict[str, Estimate]:
+    """Metric -> what a record holds of its interval."""
+    return {kind: Estimate(mean=value.mean, low=value.low, high=value.high) for kind, value in values.items()}
 
 
 def renamed(run: Run, identity: str) -> Run:

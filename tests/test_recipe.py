@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -32,6 +33,8 @@ FAULTS = {
         "labels=[IGNORED] * len(cut_prompt) + cut_answer[1:] + cut_answer[:1],",
     ),
 }
+#: Part -> the stage that `bench explain` attributes its fault to.
+STAGES = {"scorer": "scoring", "decoder": "decoding", "trainer": "training"}
 
 
 def clone(place: Path, source: Path = ROOT) -> Path:
@@ -40,23 +43,35 @@ def clone(place: Path, source: Path = ROOT) -> Path:
     return place
 
 
-def steps(place: Path) -> list[str]:
-    """The action's commands but for the installation, with these tests' inputs filled in."""
+@dataclass(frozen=True)
+class Step:
+    """One command of the action and the inputs that it is given as variables."""
+
+    command: str
+    variables: dict[str, str]
+
+
+def steps() -> list[Step]:
+    """The action's steps but for the installation, with these tests' inputs filled in."""
     action = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
     values = {name: str(given["default"]) for name, given in action["inputs"].items()}
     values |= {"models": "gpt2", "seeds": SEEDS, "options": OPTIONS}
-    _, *commands = [step["run"] for step in action["runs"]["steps"]]
-    for name, value in values.items():
-        commands = [command.replace("${{ inputs." + name + " }}", value) for command in commands]
     program = f'"{sys.executable}" -m bench.cli'
-    return [command.replace('"$GITHUB_ACTION_PATH/.venv/bin/bench"', program) for command in commands]
+    _, *after_installation = action["runs"]["steps"]
+    return [
+        Step(
+            step["run"].replace('"$GITHUB_ACTION_PATH/.venv/bin/bench"', program),
+            {name: values[given.split(".")[1].split()[0]] for name, given in step["env"].items()},
+        )
+        for step in after_installation
+    ]
 
 
-def carry_out(place: Path) -> int:
-    """Carry the action out in a clone; the exit code of the step that stops it, or 0."""
-    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    for command in steps(place):
-        words = ["bash", "-ec", command]
+def carry_out(place: Path, *steps: Step) -> int:
+    """Carry steps out in a clone; the exit code of the step that stops them, or 0."""
+    for step in steps:
+        environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1", **step.variables}
+        words = ["bash", "-ec", step.command]
         done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
         if done.returncode:
             print(done.stdout[-2000:], done.stderr[-2000:])
@@ -64,16 +79,22 @@ def carry_out(place: Path) -> int:
     return 0
 
 
+def attributed(place: Path) -> str:
+    """What `bench explain` prints about the baseline's records and today's, from records alone."""
+    words = [sys.executable, "-m", "bench.cli", "explain", "main", "current", "--records-only"]
+    environment = {**os.environ, "PYTHONPATH": str(place)}
+    done = subprocess.run(words, cwd=place, env=environment, capture_output=True, text=True)
+    return done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def with_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the records were made, the baseline saved and committed."""
     place = clone(tmp_path_factory.mktemp("recipe") / "mine")
-    environment = {**os.environ, "PYTHONPATH": str(place), "OMP_NUM_THREADS": "1"}
-    run, _ = steps(place)
+    run, _ = steps()
     save = f'"{sys.executable}" -m bench.cli baseline save main'
     commit = "git add -f reports/baselines && git -c user.name=A -c user.email=a@b.org commit -qm baseline"
-    for command in (run, save, commit):
-        subprocess.run(["bash", "-ec", command], cwd=place, env=environment, check=True, capture_output=True)
+    assert carry_out(place, run, Step(save, {}), Step(commit, {})) == 0
     return place
 
 
@@ -81,7 +102,7 @@ def with_baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_unchanged_code_passes(with_baseline: Path, tmp_path: Path) -> None:
     place = clone(tmp_path / "clone", with_baseline)
     assert not list((place / "reports" / "runs").glob("*"))
-    assert carry_out(place) == 0
+    assert carry_out(place, *steps()) == 0
 
 
 @pytest.mark.proof
@@ -92,6 +113,8 @@ def test_a_planted_fault_stops_the_job_and_is_named(with_baseline: Path, tmp_pat
     text = (place / name).read_text(encoding="utf-8")
     assert text.count(line) == 1
     (place / name).write_text(text.replace(line, fault), encoding="utf-8")
-    assert carry_out(place) == 1
+    assert carry_out(place, *steps()) == 1
     (case,) = ElementTree.parse(place / "gate.xml").getroot().iter("failure")
     assert "regressed" in (case.get("message") or "") + (case.text or "")
+    print(attributed(place))
+    assert f"{STAGES[part]}" in attributed(place)
