@@ -28,6 +28,7 @@ from bench.stats import (
     seed_noise,
     verdict,
 )
+from benchmarks import luck
 
 Floats = NDArray[np.float64]
 
@@ -325,6 +326,35 @@ def stacks(pool: Floats, rounds: int, seed: int = 9) -> list[Check]:
     ]
 
 
+def shared_luck(rounds: int) -> list[Check]:
+    """Tables over all metrics, boards and sparse changes, with luck that the models of one seed share."""
+    pool = luck.metric_pool()
+    if pool is None:
+        pool = np.repeat(made_pool()[:, None], len(luck.METRICS), axis=1)
+    real, known = luck.real_luck(), luck.known_noise()
+    checks = []
+    for examples in (30, 200, 1000):
+        for seeds, noise in ((1, known), (3, None)):
+            called, drift = luck.false_gates(pool, real, rounds, examples, seeds, noise)
+            name = f"unchanged, 4 metrics, {examples} examples, {seeds} seed{'s' * (seeds > 1)}"
+            checks.append(alarm(f"{name}: a verdict", round(called * rounds), rounds))
+            checks.append(alarm(f"{name}: a drift", round(drift * rounds), rounds))
+    for examples, noisiest in ((60, 1.0), (200, 1.0), (200, 3.0), (1000, 3.0)):
+        held, last, ranked = luck.board_intervals(pool, rounds, examples, 3, noisiest)
+        name = f"board, {examples} examples, 3 seeds" + (
+            ", one model 3 times as noisy" if noisiest > 1 else ""
+        )
+        checks.append(coverage(f"{name}: a row's interval", round(held * rounds), rounds))
+        checks.append(coverage(f"{name}: the last row's", round(last * rounds), rounds))
+        checks.append(at_least(f"{name}: all ranks held", round(ranked * rounds), rounds, 0.95))
+    for changed in (3, 5, 8, 10, 20):
+        out = luck.sparse_changes(2 * rounds, changed)
+        checks.append(
+            alarm(f"{changed} of 200 answers changed: zero left out", round(out * 2 * rounds), 2 * rounds)
+        )
+    return checks
+
+
 def all_checks(pool: Floats, rounds: int) -> list[Check]:
     """Every check, with `rounds` data sets each, half as many or twice as many."""
     return [
@@ -336,6 +366,7 @@ def all_checks(pool: Floats, rounds: int) -> list[Check]:
         *intervals_of_seeds(2 * rounds),
         *boards(pool, rounds),
         *stacks(pool, rounds),
+        *shared_luck(rounds // 2),
     ]
 
 

@@ -220,7 +220,7 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
     order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
     if scores:
         tables = [pooling.table(sets[place], scores, "tuned", MAIN) for place in order]
-        ranks = rank_ranges(tables, pooling.clusters(sets[0], scores))
+        ranks = rank_ranges(tables, pooling.clusters(sets[0], scores), common=pooling.share_seeds(sets))
     else:
         ranks = pooling.ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
     return tuple(

@@ -111,7 +111,7 @@ def compare(
     threshold: float = THRESHOLD,
     alpha: float = 0.05,
     drift: float = DRIFT,
-    noise: stats.Noise | None = None,
+    noise: stats.SeedEffects | None = None,
 ) -> Comparison:
     """B against A; `noise` is one run's training noise, for sides of one seed.
 
@@ -135,7 +135,9 @@ def compare(
     scored = [scored_row for scored_row in scored if scored_row.ids]
     tables = [scored_row.clusters for scored_row in scored]
     counts = [scored_row.changed for scored_row in scored]
-    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts, noise=noise))
+    common = _share_seeds(scored)
+    total, shared = (noise.total, noise.shared) if noise else (None, None)
+    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts, noise=total, common=common))
     if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
         raise Incomparable(_nothing_in_common(a, b, rows, messages))
     order = {metric: place for place, metric in enumerate(metrics)}
@@ -146,7 +148,7 @@ def compare(
         tuple(metrics),
         threshold,
         tuple(rows),
-        tuple(_pooled(metric, scored, alpha, drift) for metric in metrics if _of(metric, scored)),
+        tuple(_pooled(metric, scored, alpha, drift, shared) for metric in metrics if _of(metric, scored)),
         changes.environment(match for match in matches if match.finding is None),
         tuple(dict.fromkeys(messages)),
         noise is not None,
@@ -244,17 +246,27 @@ def _no_examples(scored: Scored) -> ComparedRow:
     )
 
 
+def _share_seeds(scored: Sequence[Scored]) -> bool:
+    """Whether all rows ran the same several seeds, so that what a seed does is common to them."""
+    seeds = {row.match.seeds for row in scored}
+    return len(seeds) == 1 and len(min(seeds)) > 1
+
+
 def _of(metric: str, scored: Sequence[Scored]) -> list[Scored]:
     return [scored_row for scored_row in scored if scored_row.metric == metric]
 
 
-def _pooled(metric: str, scored: Sequence[Scored], alpha: float, drift: float) -> Pooled:
+def _pooled(
+    metric: str, scored: Sequence[Scored], alpha: float, drift: float, shared: stats.Noise | None
+) -> Pooled:
     rows = _of(metric, scored)
     names = [
         [(row.match.a[0].record.run.contract.eval.digest, unit) for unit in units(row.ids, row.groups)]
         for row in rows
     ]
-    shift = stats.pooled_shift([row.b - row.a for row in rows], names)
+    shift = stats.pooled_shift(
+        [row.b - row.a for row in rows], names, common=_share_seeds(rows), shared=shared
+    )
     return Pooled(metric, shift, drifted(shift, alpha, drift))
 
 

@@ -14,7 +14,7 @@ from bench.errors import Incomparable
 from bench.judge.compare import Comparison
 from bench.judge.pairing import Finding
 from bench.spec import called
-from bench.stats import Noise, seed_noise
+from bench.stats import SeedEffects, seed_effects
 from bench.stats.pivot import by_group
 from bench.store.ledger import Stored
 from bench.store.scores import aligned, series, units
@@ -58,20 +58,21 @@ def unjudged(comparison: Comparison, allow_unchanged: bool = False) -> list[str]
     return list(dict.fromkeys([*rows, *comparison.messages]))
 
 
-def training_noise(side: Side, metric: str) -> Noise:
+def training_noise(side: Side, metric: str) -> SeedEffects:
     """One run's training noise, pooled over the models of a side that have several seeds.
 
     Raises `Incomparable` where none has.
     """
-    tables = []
+    tables, of_seeds = [], set()
     for seeds in newest(side.records).values():
-        runs = [series(run, [metric]) for run in seeds.values() if isinstance(run, Stored)]
+        runs = {seed: run for seed, run in sorted(seeds.items()) if isinstance(run, Stored)}
         if len(runs) > 1:
-            values, ids, groups = aligned(runs, metric)
+            values, ids, groups = aligned([series(run, [metric]) for run in runs.values()], metric)
+            of_seeds.add(tuple(runs))
             tables.append(by_group(values, np.asarray(units(ids, groups)) if len(set(groups)) > 1 else None))
     if not tables:
         raise Incomparable(f"'{side.name}' holds no model with several seeds to take training noise from")
-    return seed_noise(tables)
+    return seed_effects(tables, common=len(of_seeds) == 1)
 
 
 def nothing_new(comparison: Comparison) -> bool:

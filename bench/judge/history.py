@@ -160,7 +160,7 @@ def _point(
     own = stats.Interval(value.mean, value.low, value.high)
     return Point(
         moment.stored[0].record.provenance.finished,
-        stats.mean_interval(table, groups=labels, noise=noise) if table.size else own,
+        stats.mean_interval(table, groups=labels, noise=noise).within(0, 1) if table.size else own,
         tuple(sorted(stored.record.run.seed for stored in moment.stored)),
         {**record.provenance.versions, **record.run.versions},
         record.provenance.commit,

@@ -1,7 +1,8 @@
 """Seeds and examples become estimates: the numbers of a row, and the ranks that they allow.
 
 - Training noise is pooled over the models of a group (three seeds of one model alone say little),
-  so a one-seed row shares in it where another row has several seeds.
+  so a one-seed row shares in it where another row has several seeds. A row's own noise counts where it is
+  larger, and what a seed does to every model alike is told apart from it (see `bench.stats.noise`).
 - Where there are too many records to read example by example, an interval comes from the records'
   own estimates and ranks from intervals that do not overlap: wider, never narrower.
 """
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import RecordError
-from bench.stats import Interval, Noise, mean_interval, seed_noise
+from bench.stats import Interval, Noise, larger, mean_interval, seed_noise
+from bench.stats.pivot import student_quantile
 from bench.store.ledger import Stored
 from bench.store.record import Record
 from bench.store.scores import Series, series, units
@@ -57,16 +59,33 @@ def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, d
             for table_of_row, runs in zip(tuned, sets, strict=True)
         ]
         for name, values in (("tuned", tuned), ("gain", gains)):
-            noise = _noise(values, labels)
-            for place, table_of_row in enumerate(values):
-                estimates[place][name][kind] = mean_interval(table_of_row, groups=labels, noise=noise)
+            noises = _noises(values, labels, share_seeds(sets))
+            for place, (table_of_row, noise) in enumerate(zip(values, noises, strict=True)):
+                estimate = mean_interval(table_of_row, groups=labels, noise=noise)
+                estimates[place][name][kind] = estimate if name == "gain" else estimate.within(0, 1)
         for place, runs in enumerate(sets):  # nothing was trained, so every seed's record says the same
             estimates[place]["base"][kind] = interval(runs[0].record, "base", kind)
     return estimates
 
 
-def _noise(values: Sequence[Floats], labels: Labels) -> Noise | None:
-    return seed_noise(values, labels) if any(len(table_of_row) > 1 for table_of_row in values) else None
+def share_seeds(sets: Sequence[Sequence[Stored]]) -> bool:
+    """Whether all rows with several seeds ran the same ones, so that a seed's luck is common to them."""
+    seeds = [tuple(stored.record.run.seed for stored in runs) for runs in sets]
+    several = {row for row in seeds if len(row) > 1}
+    return len(several) == 1 and sum(len(row) > 1 for row in seeds) > 1
+
+
+def _noises(values: Sequence[Floats], labels: Labels, common: bool) -> list[Noise | None]:
+    """Each row's training noise, or none where its own seeds (if any) must do."""
+    several = [table_of_row for table_of_row in values if len(table_of_row) > 1]
+    try:
+        pooled = seed_noise(several, labels, common)
+    except ValueError:  # one example or one group of them
+        return [None] * len(values)
+    return [
+        larger(seed_noise([table_of_row], labels), pooled) if len(table_of_row) > 1 else pooled
+        for table_of_row in values
+    ]
 
 
 def table(runs: Sequence[Stored], scores: Scores, row: str, kind: str) -> Floats:
@@ -91,8 +110,9 @@ def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
     Averaging seeds would narrow the part of the examples too. That is left out, so the interval is too wide.
     """
     records = [stored.record for stored in runs]
+    tuned = {kind: _wide([interval(record, "tuned", kind) for record in records]) for kind in KINDS}
     return {
-        "tuned": {kind: _wide([interval(record, "tuned", kind) for record in records]) for kind in KINDS},
+        "tuned": {kind: estimate.within(0, 1) for kind, estimate in tuned.items()},
         "base": {kind: interval(records[0], "base", kind) for kind in KINDS},
         "gain": {
             kind: _wide([Interval(**record.gain[kind].model_dump()) for record in records]) for kind in KINDS
@@ -104,7 +124,8 @@ def _wide(parts: Sequence[Interval]) -> Interval:
     if len(parts) == 1:
         return parts[0]
     mean = fmean(part.mean for part in parts)
-    seeds = variance(part.mean for part in parts) / len(parts) * 1.96**2
+    reach = student_quantile(len(parts) - 1, 0.975)
+    seeds = variance(part.mean for part in parts) / len(parts) * reach**2
     below = fmean((part.mean - part.low) ** 2 for part in parts)
     above = fmean((part.high - part.mean) ** 2 for part in parts)
     return Interval(mean, mean - sqrt(below + seeds), mean + sqrt(above + seeds))
@@ -128,4 +149,4 @@ def ranks_apart(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
 
 def interval(record: Record, row: str, kind: str) -> Interval:
     """One of a record's own estimates."""
-    return Interval(**record.scores[row][kind].model_dump())
+    return Interval(**record.scores[row][kind].model_dump()).within(0, 1)

@@ -42,13 +42,15 @@ def judge(
     power: float = 0.8,
     changed: Sequence[int | None] | None = None,
     noise: stats.Noise | None = None,
+    common: bool = False,
 ) -> list[Judged]:
     """The rows of one table, each an array (seeds, clusters) of b - a.
 
     `changed` says of each row how many clusters differ at all, which clusters that were recentred no longer
-    show.  `noise` is one run's training noise as known from elsewhere, for tables of one seed.
+    show.  `noise` is one run's training noise as known from elsewhere, for tables of one seed. `common` says
+    that all rows ran the same seeds, whose luck they then share.
     """
-    noises = _noises(differences, noise)
+    noises = _noises(differences, noise, common)
     results = [
         stats.compare(np.zeros_like(change), change, noise=noise, changed=count)
         for change, noise, count in zip(differences, noises, changed or [None] * len(noises), strict=True)
@@ -64,12 +66,14 @@ def judge(
     return judged
 
 
-def _noises(differences: Sequence[Floats], known: stats.Noise | None) -> list[stats.Noise | None]:
+def _noises(
+    differences: Sequence[Floats], known: stats.Noise | None, common: bool
+) -> list[stats.Noise | None]:
     """Training noise of each row's difference, or none where the row's own seeds (if any) must do."""
     several = [difference for difference in differences if min(difference.shape) > 1]
     if not several:
         return [known if change.any() else None for change in differences]
-    pooled = stats.seed_noise(several)
+    pooled = stats.seed_noise(several, common=common)
     freedom = sum(len(table) - 1 for table in several)
 
     def noise(change: Floats) -> stats.Noise | None:

@@ -46,12 +46,12 @@ def score_run(
     """
     texts = {**answers, **reference_texts(examples, pool)}
     table = score_texts(rouge, examples, texts)
-    groups = [example.group for example in examples]
+    groups = [example.group or example.id for example in examples]
     gain = {
         kind: stats.paired_interval(table["base"][kind]["f"], columns["f"], groups)
         for kind, columns in table["tuned"].items()
     }
-    return Scores(table, means(table), gain, _further(metrics, texts, examples))
+    return Scores(table, means(table, groups), gain, _further(metrics, texts, examples))
 
 
 def reference_texts(examples: Sequence[Example], train: Sequence[Example]) -> dict[str, list[str]]:
@@ -77,10 +77,13 @@ def score_texts(rouge: Rouge, examples: Sequence[Example], texts: dict[str, list
     return table
 
 
-def means(table: Table) -> dict[str, dict[str, stats.Interval]]:
-    """Row -> metric -> mean F with its 95% interval."""
+def means(table: Table, groups: Sequence[str]) -> dict[str, dict[str, stats.Interval]]:
+    """Row -> metric -> mean F with its 95% interval, which never leaves 0 to 1; paraphrases count once."""
     return {
-        row: {kind: stats.mean_interval(columns["f"]) for kind, columns in kinds.items()}
+        row: {
+            kind: stats.mean_interval(columns["f"], groups=groups).within(0, 1)
+            for kind, columns in kinds.items()
+        }
         for row, kinds in table.items()
     }
 

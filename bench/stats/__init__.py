@@ -1,17 +1,12 @@
 """The statistics of the whole program: pure functions of arrays, no files and no records.
 
-`pivot` holds the one idea that every interval rests on, `paired` compares two runs, `together` speaks about
-a whole table, `ranks` orders a board.  scipy is imported on first use, so `import bench.stats` is cheap.
+`pivot` holds the one idea that every interval rests on, `noise` is training luck, `paired` compares two
+runs, `together` speaks about a whole table, `ranks` orders a board.  scipy is imported on first use, so
+`import bench.stats` is cheap.
 """
 
-from bench.stats.paired import (
-    Noise,
-    PairedDifference,
-    compare,
-    mean_interval,
-    paired_interval,
-    seed_noise,
-)
+from bench.stats.noise import Noise, SeedEffects, larger, seed_effects, seed_noise
+from bench.stats.paired import PairedDifference, compare, mean_interval, paired_interval
 from bench.stats.pivot import Interval
 from bench.stats.ranks import rank_ranges
 from bench.stats.together import PooledShift, SignTest, Verdict, holm, pooled_shift, sign_test, verdict
@@ -20,15 +15,18 @@ __all__ = [
     "PairedDifference",
     "Interval",
     "Noise",
+    "SeedEffects",
     "PooledShift",
     "SignTest",
     "Verdict",
     "compare",
     "holm",
+    "larger",
     "mean_interval",
     "paired_interval",
     "pooled_shift",
     "rank_ranges",
+    "seed_effects",
     "seed_noise",
     "sign_test",
     "verdict",

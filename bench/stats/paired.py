@@ -4,41 +4,24 @@ much.
 What it leaves out: rows of a table corrected for each other and verdicts, which are in `together`.
 """
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bench.stats.noise import Noise
 from bench.stats.pivot import (
     Floats,
     Interval,
     Pivot,
-    SeedPart,
     as_runs,
     by_group,
-    mean_squares,
     own_seed_part,
     pivot,
     student_quantile,
 )
 
 DRAWS = 4000
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Training noise: the variance of one run's true mean score over seeds, and that estimate's own
-    variance."""
-
-    variance: float
-    spread: float
-
-    def in_mean_of(self, seeds: int) -> SeedPart:
-        """Its share in the variance of the mean over `seeds` runs."""
-        value = self.variance / seeds
-        return SeedPart(value, value, self.spread / seeds**2)
 
 
 @dataclass(frozen=True)
@@ -150,42 +133,3 @@ def paired_interval(
 ) -> Interval:
     """The interval of mean(b) - mean(a); arguments as in `compare`."""
     return compare(a, b, groups, level, draws, seed, noise).interval
-
-
-def seed_noise(scores: Iterable[ArrayLike], groups: ArrayLike | None = None) -> Noise:
-    """Training noise pooled over models: each array (seeds, n) holds the runs of one model under one
-    contract.
-
-    Three seeds of one model leave two degrees of freedom; three seeds of eight models leave sixteen, and a
-    comparison that borrows them finds far smaller drops.  The price is the assumption that the models are
-    about equally noisy.
-
-    The variance is sum (S-1)(MS_seeds - MS_rest)/G / sum (S-1), then the mean of a normal around it, with
-    its own standard error, cut off below zero.  Without that step small noise is often put at nothing: A/A
-    tables of eight models then raised 6.9% false alarms. Arrays of a single seed are passed over;
-    ValueError if no array has two seeds and two examples.
-    """
-    excess = total = freedom = 0.0
-    for series in scores:
-        units = by_group(as_runs(series), groups)
-        seeds, count = units.shape
-        if seeds < 2 or count < 2:
-            continue
-        between, rest = mean_squares(units)
-        excess += (seeds - 1) * (between - rest) / count
-        total += (seeds - 1) * between / count
-        freedom += seeds - 1
-    if not freedom:
-        raise ValueError("training noise needs a model with at least two seeds and two examples")
-    spread = 2 * (total / freedom) ** 2 / freedom
-    return Noise(above_zero(excess / freedom, spread**0.5), spread)
-
-
-def above_zero(estimate: float, error: float) -> float:
-    """The mean of a normal around `estimate` with standard deviation `error`, cut off below zero."""
-    from scipy.special import log_ndtr
-
-    if error == 0:
-        return max(estimate, 0.0)
-    density = -0.5 * (estimate / error) ** 2 - 0.5 * math.log(2 * math.pi)
-    return max(estimate + error * math.exp(density - float(log_ndtr(estimate / error))), 0.0)

@@ -53,6 +53,10 @@ class Interval:
     low: float
     high: float
 
+    def within(self, low: float, high: float) -> "Interval":
+        """The interval without what the quantity cannot be: a mean of ROUGE lies between 0 and 1."""
+        return Interval(self.mean, max(self.low, low), min(self.high, high))
+
 
 @dataclass(frozen=True)
 class SeedPart:

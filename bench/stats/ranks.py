@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.paired import Noise, seed_noise
+from bench.stats.noise import Noise, seed_effects
 from bench.stats.pivot import Floats, as_runs, by_group, own_seed_part
 
 
@@ -15,6 +15,7 @@ def rank_ranges(
     level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
+    common: bool = False,
 ) -> list[tuple[int, int]]:
     """(low, high) for each model, 1 the best: together they hold all true ranks in `level` of boards.
 
@@ -23,8 +24,10 @@ def rank_ranges(
     largest |t| over all pairs under no difference, drawn from the models' joint covariance (single-step
     max-T; Mogstad, Romano, Shaikh and Wilhelm 2024).  low = 1 + models clearly better, high = M - models
     clearly worse. Training noise of a model is the larger of its own estimate and the one pooled over the
-    board, so one-seed models share in it; where no model has two seeds it is not counted.  100 models x
-    300 examples take well under a second.  ValueError when models have different examples.
+    board, so one-seed models share in it; where no model has two seeds it is not counted.  `common` says that
+    all models ran the same seeds in the same order: then what a seed does to all of them moves no
+    difference, and only their own noise counts (see `noise`).  100 models x 300 examples take well under a
+    second.  ValueError when models have different examples.
     """
     runs = [as_runs(series) for series in scores]
     if len({scores_of_run.shape[1] for scores_of_run in runs}) > 1:
@@ -39,7 +42,7 @@ def rank_ranges(
     if count < 2:
         return [(1, models)] * models
     covariance = np.atleast_2d(np.cov(table)) / count
-    noise = _noise(units)
+    noise = _noise(units, common and len({len(unit) for unit in units}) == 1)
     pair_error, freedom = _pair_errors(covariance, noise)
     limit = _largest_by_chance(
         covariance + np.diag(noise[0]), pair_error, min(freedom, count - 1.0), level, draws, seed
@@ -52,13 +55,26 @@ def rank_ranges(
     return [(1 + int(better[m]), models - int(worse[m])) for m in range(models)]
 
 
-def _noise(units: list[Floats]) -> tuple[Floats, float]:
+def _noise(units: list[Floats], common: bool) -> tuple[Floats, float]:
     """Each model's training variance of its mean (M,), and the variance of the pooled estimate behind
     it."""
-    several = [unit for unit in units if len(unit) > 1]
-    pooled = seed_noise(several) if several else Noise(0.0, 0.0)
+    several = [unit for unit in units if min(unit.shape) > 1]
+    pooled = seed_effects(several, common=common).own if several else Noise(0.0, 0.0)
+    if common and several:
+        units = _without_shared_luck(units)
     values = [max(own_seed_part(unit).value, pooled.variance / len(unit)) for unit in units]
     return np.array(values), float(np.mean([pooled.in_mean_of(len(unit)).spread for unit in units]))
+
+
+def _without_shared_luck(units: list[Floats]) -> list[Floats]:
+    """Each model's runs less what the same seed did to all models, at the size that its own noise has."""
+    means = np.stack([unit.mean(axis=1) for unit in units])
+    residual = means - means.mean(axis=0) - means.mean(axis=1, keepdims=True) + means.mean()
+    residual *= (len(units) / (len(units) - 1)) ** 0.5
+    return [
+        unit - unit.mean(axis=1, keepdims=True) + unit.mean() + own[:, None]
+        for unit, own in zip(units, residual, strict=True)
+    ]
 
 
 def _pair_errors(covariance: Floats, noise: tuple[Floats, float]) -> tuple[Floats, float]:

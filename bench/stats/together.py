@@ -8,7 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.stats.pivot import Floats, Interval, as_runs, student_quantile
+from bench.stats.noise import Noise, seed_effects
+from bench.stats.pivot import Floats, Interval, SeedPart, as_runs, student_quantile
 
 
 class Verdict(StrEnum):
@@ -104,6 +105,8 @@ def pooled_shift(
     level: float = 0.95,
     flips: int = 2000,
     seed: int = 0,
+    common: bool = False,
+    shared: Noise | None = None,
 ) -> PooledShift:
     """The mean over models of each model's mean difference, with interval, p and sign test.
 
@@ -115,7 +118,10 @@ def pooled_shift(
     2011, two-way clusters), at least as large as either alone, with Satterthwaite's degrees of freedom.  A
     mean over many models is near normal, so Student's t needs no bootstrap here.  Models without a common
     example come out as the units, as they should.
-    One model alone is judged by its examples.  ValueError for lists that do not match.
+    One model alone is judged by its examples.  `common` says that all models ran the same several seeds: what
+    a seed does to all of them is a third random effect, which no number of models averages out (see `noise`).
+    `shared` is that effect as known from elsewhere, for models of one seed; it counts for both sides.
+    ValueError for lists that do not match.
     """
     from scipy.special import stdtr
 
@@ -134,6 +140,10 @@ def pooled_shift(
     both = clustered(residual[counts > 0]) if models > 1 and width > 1 else 0.0
     variance = max(by_model + by_unit - both, by_model, by_unit)
     doubt = sum(part**2 / (size - 1) for part, size in ((by_model, models), (by_unit, width)) if size > 1)
+    luck = _shared_luck(differences) if common and models > 1 else SeedPart()
+    if shared and not luck.value:
+        luck = shared.in_mean_of(1) + shared.in_mean_of(1)
+    variance, doubt = variance + luck.value, doubt + luck.spread / 2
     freedom = variance**2 / doubt if doubt else 0.0
     if freedom:
         reach = student_quantile(freedom, 0.5 + level / 2) * variance**0.5
@@ -145,6 +155,14 @@ def pooled_shift(
     return PooledShift(
         Interval(mean, mean - reach, mean + reach), p, models, sign, _sign_p(weighted, sign, flips, seed)
     )
+
+
+def _shared_luck(differences: Sequence[ArrayLike]) -> SeedPart:
+    """What the seeds that all models share leave in the mean over models and seeds."""
+    runs = [as_runs(difference) for difference in differences]
+    if any(min(table.shape) < 2 for table in runs) or len({len(table) for table in runs}) > 1:
+        return SeedPart()
+    return seed_effects(runs, common=True).shared.in_mean_of(len(runs[0]))
 
 
 def _sign_p(weighted: Floats, sign: SignTest, flips: int, seed: int) -> float:

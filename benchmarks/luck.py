@@ -1,0 +1,152 @@
+"""Do the promises hold where seeds share their luck, answers hardly change, and tests are small?
+
+Part of `python -m benchmarks.calibration`.  What a seed does to the models is drawn from the records under
+`reports/twins/runs`: the deviations of each model's seeds from its mean, all models of one seed together, so
+luck that they share stays shared.  Tables are judged by `bench.judge.verdicts.judge`, as `compare` and `gate`
+do, over all four metrics.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import stats
+from bench.judge.verdicts import judge
+from bench.stats import (
+    Noise,
+    SeedEffects,
+    compare,
+    larger,
+    mean_interval,
+    pooled_shift,
+    rank_ranges,
+    seed_effects,
+)
+
+Floats = NDArray[np.float64]
+
+RUNS = Path("reports/twins/runs")
+METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+CALLED = (stats.Verdict.IMPROVED, stats.Verdict.REGRESSED)
+#: Of a made table, where there are no records: training deviation, and the models' common share of variance.
+DEVIATION, SHARED = 0.0052, 0.27
+MODELS = 8
+
+
+def metric_pool(folder: Path = RUNS) -> Floats | None:
+    """Real F scores of runs that share their examples, (runs, metrics, examples); None without records."""
+    by_ids: dict[tuple[str, ...], list[list[list[float]]]] = defaultdict(list)
+    for path in sorted(folder.glob("*/scores.json")):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        rows = stored["rows"]["tuned"]
+        by_ids[tuple(stored["ids"])].append([rows[metric]["f"] for metric in METRICS])
+    return np.array(max(by_ids.values(), key=len)) if by_ids else None
+
+
+def real_luck(folder: Path = RUNS) -> Floats:
+    """What seeds did to models, (seeds, models), in ROUGE-L: all models of one seed in one row."""
+    means: dict[int, dict[str, float]] = defaultdict(dict)
+    for path in sorted(folder.glob("*/record.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        run = record["run"]
+        means[run["seed"]][run["model"]["name"]] = record["scores"]["tuned"]["rougeL"]["mean"]
+    models = set.intersection(*(set(row) for row in means.values())) if means else set()
+    if len(means) < 3 or len(models) < MODELS:
+        return made_luck(np.random.default_rng(0), 1000)
+    table = np.array([[row[model] for model in sorted(models)] for _, row in sorted(means.items())])
+    deviations: Floats = (table - table.mean(axis=0)) * (len(table) / (len(table) - 1)) ** 0.5
+    return deviations
+
+
+def made_luck(
+    draw: np.random.Generator, seeds: int, deviation: float = DEVIATION, noisiest: float = 1.0
+) -> Floats:
+    """The same drawn: (seeds, models), the last model `noisiest` times as noisy as the others."""
+    own = np.ones(MODELS)
+    own[-1] = noisiest
+    together = SHARED**0.5 * draw.standard_normal((seeds, 1))
+    luck: Floats = deviation * (together + (1 - SHARED) ** 0.5 * own * draw.standard_normal((seeds, MODELS)))
+    return luck
+
+
+def known_noise() -> SeedEffects:
+    """What a long history would know of this luck: total, own and shared."""
+    effects = real_luck()
+    shared = float(effects.mean(axis=1).var(ddof=1)) if len(effects) > 2 else 0.0
+    total = float(effects.var())
+    parts = (total, max(total - shared, 0.0), shared)
+    return SeedEffects(*(Noise(part, 2 * part**2 / 20) for part in parts))
+
+
+def unchanged(draw: np.random.Generator, pool: Floats, examples: int, seeds: int) -> tuple[Floats, Floats]:
+    """Two sides (models, metrics, seeds, examples) that differ by chance alone, luck not yet added.
+
+    Each is the scores of two real runs, swapped at random example by example, the same for all metrics.
+    """
+    chosen = draw.integers(pool.shape[2], size=examples)
+    pairs = np.array([draw.choice(len(pool), 2, replace=False) for _ in range(MODELS * seeds)])
+    swap = draw.random((MODELS * seeds, 1, examples)) < 0.5
+    first, second = pool[pairs[:, 0]][:, :, chosen], pool[pairs[:, 1]][:, :, chosen]
+    shape = (MODELS, seeds, pool.shape[1], examples)
+    sides = np.where(swap, second, first), np.where(swap, first, second)
+    a, b = (side.reshape(shape).transpose(0, 2, 1, 3) for side in sides)
+    return a, b
+
+
+def false_gates(
+    pool: Floats, luck: Floats, rounds: int, examples: int, seeds: int, noise: SeedEffects | None = None
+) -> tuple[float, float]:
+    """How often an unchanged table over all metrics holds a verdict, and how often its drift is called."""
+    draw = np.random.default_rng(examples + seeds)
+    called = drift = 0
+    for _ in range(rounds):
+        a, b = unchanged(draw, pool, examples, seeds)
+        moved = luck[draw.integers(len(luck), size=seeds)] - luck[draw.integers(len(luck), size=seeds)]
+        change = b - a + moved.T[:, None, :, None]
+        rows = [table for model in change for table in model]
+        total, shared = (noise.total, noise.shared) if noise else (None, None)
+        called += any(row.finding in CALLED for row in judge(rows, noise=total, common=seeds > 1))
+        drift += pooled_shift(list(change[:, 2]), flips=1, common=seeds > 1, shared=shared).drifted()
+    return called / rounds, drift / rounds
+
+
+def board_intervals(
+    pool: Floats, rounds: int, examples: int, seeds: int, noisiest: float = 1.0
+) -> tuple[float, float, float]:
+    """How often a model's interval on a board, the last model's, and all rank ranges hold the truth."""
+    draw = np.random.default_rng(examples + 10 * seeds)
+    main = pool[:: len(pool) // MODELS][:MODELS, 2]
+    truth = main.mean(axis=1)
+    ranks = 1 + (truth[None, :] > truth[:, None]).sum(axis=1)
+    held = last = ranked = 0
+    for _ in range(rounds):
+        chosen = draw.integers(main.shape[1], size=examples)
+        scores = main[:, None, chosen] + made_luck(draw, seeds, noisiest=noisiest).T[:, :, None]
+        scores = scores + 0.05 * draw.standard_normal(scores.shape)
+        pooled = seed_effects(scores, common=True).total
+        inside = []
+        for place in (int(draw.integers(MODELS)), MODELS - 1):
+            noise = larger(seed_effects([scores[place]]).total, pooled)
+            estimate = mean_interval(scores[place], noise=noise)
+            inside.append(bool(estimate.low <= truth[place] <= estimate.high))
+        held, last = held + inside[0], last + inside[1]
+        spans = rank_ranges(list(scores), common=True)
+        ranked += all(low <= rank <= high for (low, high), rank in zip(spans, ranks, strict=True))
+    return held / rounds, last / rounds, ranked / rounds
+
+
+def sparse_changes(rounds: int, changed: int, examples: int = 200) -> float:
+    """How often the interval of a change of few answers, zero on average, leaves out zero."""
+    draw = np.random.default_rng(changed)
+    out = 0
+    for _ in range(rounds):
+        change = np.zeros(examples)
+        change[draw.choice(examples, changed, replace=False)] = draw.laplace(0, 0.15, changed)
+        estimate = compare(np.zeros(examples), change).interval
+        out += not estimate.low <= 0 <= estimate.high
+    return out / rounds
