@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from bench.digest import digest, file_digest
+from bench.errors import Unreadable
+from bench.files import json_value
 
 
 def cache_root() -> Path:
@@ -24,12 +26,17 @@ def kept_digest(file: Path) -> str:
     stat = file.stat()
     facts = [str(file.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     kept = cache_root() / "digests" / f"{digest(facts)[:32]}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return str(json.loads(kept.read_bytes())["sha256"])
+    with suppress(Unreadable, TypeError, KeyError):
+        return str(json_value(kept)["sha256"])
     value = file_digest(file)
-    with suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = kept.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps({"sha256": value}), encoding="utf-8")
-        fresh.replace(kept)
+    keep(kept, json.dumps({"sha256": value}))
     return value
+
+
+def keep(file: Path, text: str) -> None:
+    """Put a text into the cache, whole or not at all; a cache that takes none costs time and nothing else."""
+    fresh = file.with_suffix(f".{os.getpid()}.tmp")
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(file)

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.files import opened
+
 
 def canonical(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text."""
@@ -19,6 +21,9 @@ def digest(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """64 hexadecimal digits that stand for a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    """64 hexadecimal digits that stand for a file's bytes. Raises `Unreadable`."""
+    with opened(path) as handle:
+        state = hashlib.sha256()
+        while block := handle.read(1 << 20):
+            state.update(block)
+        return state.hexdigest()

@@ -9,6 +9,7 @@ exception is a defect of the program and keeps its traceback.
     │   ├── SpecError             a spec file: every mistake of it, with file and key
     │   ├── BudgetError           a budget that cannot be parsed or spent as asked
     │   ├── DataError             a data file that is missing, empty, unreadable or too small
+    │   ├── Unreadable            no file, too large, or not what it should be
     │   ├── UnsafeRequest         pickle weights, remote code, a path that leaves the workspace
     │   ├── Unreachable           a hub repository that is gated, absent or out of reach
     │   ├── NotEnough             no GPU, too little disk or memory for what was asked
@@ -64,6 +65,16 @@ class BudgetError(RequestError):
 
 class DataError(RequestError):
     """A data set that cannot be read or used as asked."""
+
+
+class Unreadable(RequestError):
+    """A file that cannot be read as what it should be; `reason` is the sentence without its name."""
+
+    def __init__(self, file: object, reason: str, missing: bool = False) -> None:
+        self.reason = reason
+        #: True where nothing is there at all.
+        self.missing = missing
+        super().__init__(f"{file}: {reason}")
 
 
 class UnsafeRequest(RequestError):

@@ -12,8 +12,6 @@ All mistakes of a file are reported at once, each with its key and a remedy.
 
 from __future__ import annotations
 
-import json
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -22,9 +20,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from bench.errors import RequestError, SpecError, UnknownName, UnsafeRequest
+from bench import files
+from bench.errors import RequestError, SpecError, UnknownName, Unreadable
 from bench.spec import CONTRACT_KEYS, NAME, Columns, DatasetSpec, ModelSpec, Recipe
-from bench.train import gguf
+from bench.train import gguf, local
 
 _PACKAGE = Path(__file__).parent
 #: Where the packaged registry lives: inside the package (wheel) or beside it (checkout).
@@ -32,6 +31,8 @@ ROOT = _PACKAGE / "_registry" if (_PACKAGE / "_registry").is_dir() else _PACKAGE
 TWINS = ROOT / "models" / "twins"
 #: Share by which the parameters of given weights may differ from a spec's (a head stored twice).
 PARAMETER_TOLERANCE = 0.25
+#: Bytes of a spec file.
+LARGEST_SPEC = 1 << 20
 
 Spec = TypeVar("Spec", ModelSpec, DatasetSpec)
 
@@ -68,13 +69,13 @@ def find_model(name: str, home: Path | None = None) -> ModelSpec:
         return _with_weights(find_model(registered, home), _at(path))
     known, mistaken = _registry("models", load_model, home)
     if "/" in name or name.startswith(".") or name.endswith(gguf.SUFFIX):
-        local = _at(name)
-        if local.name in {*known, *mistaken}:
+        at_path = _at(name)
+        if at_path.name in {*known, *mistaken}:
             raise RequestError(
-                f"--models {name}: '{local.name}' is a registered model; rename it, or say "
-                f"{local.name}={name} if it holds that model's weights"
+                f"--models {name}: '{at_path.name}' is a registered model; rename it, or say "
+                f"{at_path.name}={name} if it holds that model's weights"
             )
-        return local
+        return at_path
     if name in mistaken:
         raise mistaken[name]
     if name not in known:
@@ -96,7 +97,7 @@ def spec_files(kind: str, home: Path | None = None) -> list[Path]:
     """The TOML files of `models` or `datasets`, packaged first."""
     home = home or Path.cwd()
     folders = [ROOT / kind]
-    if (home / kind).resolve() != folders[0].resolve():
+    if files.is_folder(home / kind) and not (home / kind).samefile(folders[0]):
         folders.append(home / kind)
     return [file for folder in folders for file in sorted(folder.glob("*.toml"))]
 
@@ -143,37 +144,18 @@ def load_dataset(file: Path) -> DatasetSpec:
 
 
 def local_model(folder: Path) -> ModelSpec:
-    """A spec for a checkpoint on disk: its shape from `config.json`, the default recipe."""
-    config = read_json(folder / "config.json")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise UnsafeRequest(
-            f"{folder}: no *.safetensors file; pickled weights can run code when loaded, "
-            "convert them with `transformers` (save_pretrained) first"
-        )
-    if "auto_map" in config:
-        raise UnsafeRequest(f"{folder}/config.json: 'auto_map' asks to run code of the checkpoint; refused")
+    """A spec for a checkpoint on disk: its shape from its own files, the default recipe."""
+    held = local.holding(folder)
     return ModelSpec(
         name=_local_name(folder, folder.resolve().name),
         checkpoint=str(folder.resolve()),
         licence="unknown",
-        family=str(config.get("model_type", "unknown")),
-        architecture=str((config.get("architectures") or ["unknown"])[0]),
-        objective="seq2seq" if config.get("is_encoder_decoder") else "causal",
-        parameters=max(1, sum(map(_parameters, weights))),
+        family=held.family,
+        architecture=held.architecture,
+        objective=held.objective,
+        parameters=held.parameters,
         source="local checkpoint",
     )
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A checkpoint's JSON object. Raises `RequestError` where it is none."""
-    try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise RequestError(f"{file}: cannot be read ({error}); fetch the checkpoint again") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"{file}: is no JSON object; fetch the checkpoint again")
-    return content
 
 
 def gguf_model(file: Path) -> ModelSpec:
@@ -193,28 +175,28 @@ def gguf_model(file: Path) -> ModelSpec:
 
 def _at(path: str) -> ModelSpec:
     place = Path(path).expanduser()
-    if place.suffix == gguf.SUFFIX and place.is_file():
+    if place.suffix == gguf.SUFFIX and files.is_file(place):
         return gguf_model(place)
-    if (place / "config.json").is_file():
+    if files.is_file(place / "config.json"):
         return local_model(place)
-    if place.is_dir():
+    if files.is_folder(place):
         raise RequestError(f"--models {path}: the folder has no config.json, so it holds no checkpoint")
     raise RequestError(f"--models {path}: there is no such checkpoint; give a registered name or a path")
 
 
-def _with_weights(spec: ModelSpec, local: ModelSpec) -> ModelSpec:
+def _with_weights(spec: ModelSpec, given: ModelSpec) -> ModelSpec:
     """The registered model from weights on this disk. Raises `RequestError` for another model's."""
-    if local.architecture != spec.architecture:
+    if given.architecture != spec.architecture:
         raise RequestError(
-            f"--models {spec.name}={local.checkpoint}: holds a {local.architecture}, but '{spec.name}' "
+            f"--models {spec.name}={given.checkpoint}: holds a {given.architecture}, but '{spec.name}' "
             f"is a {spec.architecture}; give the path alone"
         )
-    if abs(local.parameters / spec.parameters - 1) > PARAMETER_TOLERANCE:
+    if abs(given.parameters / spec.parameters - 1) > PARAMETER_TOLERANCE:
         raise RequestError(
-            f"--models {spec.name}={local.checkpoint}: holds {local.parameters:,} parameters, but "
+            f"--models {spec.name}={given.checkpoint}: holds {given.parameters:,} parameters, but "
             f"'{spec.name}' has {spec.parameters:,}; give the path alone"
         )
-    return spec.model_copy(update={"checkpoint": local.checkpoint})
+    return spec.model_copy(update={"checkpoint": given.checkpoint})
 
 
 def _local_name(place: Path, name: str) -> str:
@@ -223,30 +205,24 @@ def _local_name(place: Path, name: str) -> str:
     return name
 
 
-def _parameters(weights: Path) -> int:
-    """Numbers in a safetensors file, from the shapes in its header."""
-    try:
-        with weights.open("rb") as handle:
-            header = json.loads(handle.read(int.from_bytes(handle.read(8), "little")))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        raise SpecError(str(weights), ["is no whole safetensors file; fetch it again"]) from None
-
-
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(str(file), [f"cannot be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        raise SpecError(str(file), [f"is not UTF-8 at byte {error.start}; save it as UTF-8"]) from None
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(files.text(file, LARGEST_SPEC))
+    except Unreadable as error:
+        raise SpecError(str(file), [error.reason]) from None
+    except ValueError as error:
         raise SpecError(str(file), [f"is not TOML: {error}"]) from None
+    except RecursionError:
+        raise SpecError(str(file), ["is nested too deeply"]) from None
 
 
 def _inside(file: Path, text: str, key: str, mistakes: list[str]) -> str:
-    target = (file.parent / text).resolve()
-    if not target.is_relative_to(file.parent.resolve()):
+    try:
+        target = files.resolved(file.parent / text)
+    except Unreadable as error:
+        mistakes.append(f"'{key}': {text[:80]!r} {error.reason}; correct it")
+        return text
+    if not target.is_relative_to(files.resolved(file.parent)):
         mistakes.append(f"'{key}': '{text}' leaves the folder of the spec; put the file beside it")
     return str(target)
 

@@ -17,6 +17,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.devices",
         "bench.digest",
         "bench.errors",
+        "bench.files",
         "bench.harness",
         "bench.prompt",
         "bench.provenance",
@@ -25,6 +26,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.spec",
         "bench.stats",
         "bench.train.gguf",  # what a file holds; the registry names a model by it
+        "bench.train.local",  # the same of a folder
     ),
     ("bench.data", "bench.train", "bench.score", "bench.store"),
     ("bench.run", "bench.judge", "bench.twins"),

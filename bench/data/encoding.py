@@ -11,9 +11,14 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench import files
 from bench.errors import DataError
 
 DEFAULT = "utf-8"
+#: Encodings of domain names and of program text: no file is in them, and some take hours for a long line.
+NOT_OF_FILES = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+#: Bytes of the longest line that is a row.
+LONGEST_LINE = 1 << 26
 _MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -21,9 +26,12 @@ def canonical(encoding: str) -> str:
     """The one spelling of an encoding's name. Raises `DataError` for an unknown one."""
     try:
         "".encode(encoding)
-        return codecs.lookup(encoding).name
-    except (LookupError, UnicodeError):
-        raise DataError(f"unknown encoding '{encoding}'; try utf-8, utf-16 or cp1252") from None
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError):
+        name = ""
+    if not name or name in NOT_OF_FILES:
+        raise DataError(f"unknown encoding '{encoding}'; try utf-8, utf-16 or cp1252")
+    return name
 
 
 def lines(file: Path, encoding: str) -> Iterator[str]:
@@ -35,8 +43,10 @@ def lines(file: Path, encoding: str) -> Iterator[str]:
     if name.startswith(("utf-16", "utf-32")):  # a line break is more than one byte
         yield from io.StringIO(_whole(file, name), newline="\n")
         return
-    with file.open("rb") as handle:
-        for number, line in enumerate(handle, start=1):
+    with files.opened(file) as handle:
+        for number, line in enumerate(iter(lambda: handle.readline(LONGEST_LINE + 1), b""), start=1):
+            if len(line) > LONGEST_LINE:
+                raise DataError(f"{file}: line {number} is longer than {LONGEST_LINE >> 20} MiB")
             try:
                 yield line.decode(name)
             except UnicodeDecodeError as error:
@@ -47,7 +57,7 @@ def lines(file: Path, encoding: str) -> Iterator[str]:
 
 
 def _whole(file: Path, encoding: str) -> str:
-    content = file.read_bytes()
+    content = files.content(file)
     try:
         return content.decode(encoding)
     except UnicodeError as error:
@@ -56,7 +66,7 @@ def _whole(file: Path, encoding: str) -> str:
 
 
 def _advice(file: Path, refused: str) -> str:
-    content = file.read_bytes()
+    content = files.content(file)
     if content.startswith(_MARKS):
         candidates = ["utf-16"]
     elif _holds_utf8(content):
@@ -86,7 +96,7 @@ def _decodes(content: bytes, encoding: str) -> bool:
 
 def reads_as_default(file: Path, encoding: str) -> bool:
     """True where the default encoding gives the same text, as it does for plain ASCII."""
-    content = file.read_bytes()
+    content = files.content(file)
     try:
         return content.decode(encoding) == content.decode(DEFAULT)
     except UnicodeError:

@@ -19,18 +19,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from bench.cache import cache_root
+from bench.cache import cache_root, keep
 from bench.data import layout, leaks, shape, sources
 from bench.digest import digest
-from bench.errors import DataError
+from bench.errors import DataError, Unreadable
+from bench.files import LARGEST, json_value
 from bench.spec import Budget, DataRef, DatasetSpec, Example, Split
 
 #: Raise when the same rows would be prepared into, or selected as, other examples.
@@ -90,13 +91,10 @@ def prepare(spec: DatasetSpec) -> Prepared:
     """A data set's examples, from the cache where they are there. Raises `DataError`."""
     ref = reference(spec)
     cached = cache_root() / "data" / f"{ref.name}-{ref.digest[:16]}-{READING}.json"
-    if cached.is_file():
+    with suppress(Unreadable, TypeError, KeyError, AttributeError):  # not prepared yet, or damaged since
         return _load(cached, ref)
     prepared = _prepare(spec, ref)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    fresh = cached.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps({**asdict(prepared), "ref": None}, ensure_ascii=False), encoding="utf-8")
-    fresh.replace(cached)
+    keep(cached, json.dumps({**asdict(prepared), "ref": None}, ensure_ascii=False))
     return prepared
 
 
@@ -290,7 +288,7 @@ def _is_near(word_pairs: frozenset[str], pairs: list[frozenset[str]], index: dic
 
 
 def _load(file: Path, ref: DataRef) -> Prepared:
-    raw = json.loads(file.read_text(encoding="utf-8"))
+    raw = json_value(file, LARGEST)
     parts = {
         part: tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in raw[part])
         for part in ("train", "validation", "test")

@@ -16,9 +16,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from bench import files
 from bench.data import encoding as encodings
 from bench.digest import digest, file_digest
-from bench.errors import DataError, Unreachable
+from bench.errors import DataError, Unreachable, Unreadable
 from bench.spec import Columns, DatasetSpec
 
 #: Suffix of a data file -> its format.
@@ -32,7 +33,7 @@ SUBSET_SEED, SUBSET_BUFFER = 3407, 10_000
 
 def from_file(spec: DatasetSpec, file: Path) -> DatasetSpec:
     """The same data set, read from a local copy."""
-    return spec.model_copy(update={"hub": None, "file": str(file.resolve()), "subset": None})
+    return spec.model_copy(update={"hub": None, "file": str(files.resolved(file)), "subset": None})
 
 
 def spec_for_file(
@@ -45,7 +46,7 @@ def spec_for_file(
     """A data set that has no spec file: columns by their usual names where none are given."""
     return DatasetSpec(
         name=name,
-        file=str(file.resolve()),
+        file=str(files.resolved(file)),
         columns=columns or Columns(),
         encoding=encoding,
         test_fraction=test_fraction,
@@ -71,20 +72,39 @@ def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
     file = _existing(spec, Path(str(spec.file)))
     kind = spec.format or SUFFIXES.get(file.suffix.lower())
     if kind == "jsonl":
-        return _jsonl_rows(file, spec.encoding)
+        return _writable(file, _jsonl_rows(file, spec.encoding))
     if kind == "csv":
-        return _csv_rows(file, spec.encoding)
+        return _writable(file, _csv_rows(file, spec.encoding))
     if kind == "parquet":
-        return _parquet_rows(file)
+        return _writable(file, _parquet_rows(file))
     raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(SUFFIXES)}")
 
 
 def _existing(spec: DatasetSpec, file: Path) -> Path:
-    if not file.is_file():
-        raise DataError(f"{file}: no such file (data set '{spec.name}'); give one by --data {spec.name}=FILE")
-    if file.stat().st_size == 0:
-        raise DataError(f"{file}: is empty")
+    try:
+        with files.opened(file, files.LARGEST) as handle:
+            if not handle.read(1):
+                raise DataError(f"{file}: is empty")
+    except Unreadable as error:
+        problem = "no such file" if error.missing else error.reason
+        raise DataError(
+            f"{file}: {problem} (data set '{spec.name}'); give another by --data {spec.name}=FILE"
+        ) from None
     return file
+
+
+def _writable(file: Path, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The rows, each held to what can be written again: no half characters, no endless nesting."""
+    for number, row in enumerate(rows, start=1):
+        try:
+            json.dumps(row, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{file}: row {number} holds half a character (a surrogate without its pair); mend it"
+            ) from None
+        except (RecursionError, ValueError, TypeError):
+            raise DataError(f"{file}: row {number} is nested too deeply, or its names are no text") from None
+        yield row
 
 
 def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
@@ -97,6 +117,8 @@ def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
                 raise DataError(f"{file}: line {error.lineno} is not JSON: {error.msg}") from None
             except _Repeated as error:
                 raise DataError(f"{file}: a row {error}") from None
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{file}: {_beyond(error)}") from None
             yield from (_object(file, number, item) for number, item in enumerate(items, start=1))
             return
     for number, line in enumerate(encodings.lines(file, encoding), start=1):
@@ -109,7 +131,14 @@ def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
             raise DataError(f"{file}: line {number} is not JSON: {error.msg}") from None
         except _Repeated as error:
             raise DataError(f"{file}: line {number} {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{file}: line {number} {_beyond(error)}") from None
         yield _object(file, number, item)
+
+
+def _beyond(error: ValueError | RecursionError) -> str:
+    """What JSON allows and this program does not read."""
+    return "is nested too deeply" if isinstance(error, RecursionError) else "holds too long a number"
 
 
 def _object(file: Path, number: int, item: Any) -> dict[str, Any]:
@@ -168,13 +197,33 @@ def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as parquet  # here: 60 MB that only this format needs
 
     try:
-        table = parquet.ParquetFile(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is not Parquet: {error}") from None
-    if name := _repeated(table.schema_arrow.names):
+        table = parquet.ParquetFile(file, page_checksum_verification=True)
+        names = table.schema_arrow.names
+    except Exception as error:  # what a damaged file raises has no common kind
+        raise DataError(f"{file}: is not Parquet: {_first_line(error)}") from None
+    if name := _repeated(names):
         raise DataError(f"{file}: the schema {_Repeated(name)}")
-    for batch in table.iter_batches():
-        yield from batch.to_pylist()
+    batches, read = table.iter_batches(), 0
+    while True:
+        try:
+            cells = next(batches).to_pylist()
+        except StopIteration:
+            break
+        except Exception as error:
+            raise DataError(
+                f"{file}: is damaged after row {read}: {_first_line(error)}; write it again"
+            ) from None
+        yield from cells
+        read += len(cells)
+    if read != table.metadata.num_rows:
+        raise DataError(
+            f"{file}: holds {read} rows, its footer says {table.metadata.num_rows}; write it again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:160] if lines else type(error).__name__
 
 
 def _hub_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:

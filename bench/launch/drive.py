@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench import devices, provenance
+from bench.errors import Unreadable
+from bench.files import check_tree, content, is_file
 from bench.launch.process import Pool
 from bench.render.card import model_card
 from bench.run.identity import Run
@@ -150,6 +152,7 @@ class _Driver:
             if self._is_done(task):
                 return
             workspace = self.ledger.workspace(run.id)
+            check_tree(workspace)
             slot = min(set(range(settings.jobs)) - {a.slot for a in self.active.values()})
             job = Job(
                 run=run,
@@ -165,7 +168,7 @@ class _Driver:
                 trial=settings.trial,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
-        except OSError as error:
+        except (OSError, Unreadable) as error:
             self.watcher.began(run)
             self._fail(run, "start", _of_system(error))
             return
@@ -182,7 +185,7 @@ class _Driver:
             self.watcher.ended(task.run, read(self.ledger.runs / task.run.id), None)
             return True
         workspace = self.ledger.workspace(task.run.id)
-        if not (workspace / PENDING).is_file():
+        if not is_file(workspace / PENDING):
             return False
         if not task.tries:
             self.watcher.began(task.run)
@@ -226,12 +229,12 @@ class _Driver:
             self.watcher.ended(run, read(self.ledger.runs / run.id), None)
             return
         try:
-            record = Record.model_validate_json((workspace / PENDING).read_bytes())
+            record = Record.model_validate_json(content(workspace / PENDING))
             shutil.rmtree(workspace / "checkpoints", ignore_errors=True)
             weights = workspace / weights_folder(adapter=run.recipe.method != "full")
             (weights / CARD).write_text(model_card(record), encoding="utf-8")
             published = self.ledger.publish(record, workspace)
-        except OSError as error:
+        except (OSError, Unreadable) as error:
             self._fail(run, "publish", _of_system(error))
             return
         except ValueError:
@@ -261,7 +264,9 @@ class _Driver:
         self.watcher.ended(run, None, failure)
 
 
-def _of_system(error: OSError) -> str:
+def _of_system(error: OSError | Unreadable) -> str:
+    if isinstance(error, Unreadable):
+        return f"{error}; remove it"
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}"
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bench import registry
 from bench.cache import kept_digest
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
+from bench.files import is_file
 from bench.registry import TWINS
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
-from bench.train import gguf
+from bench.train import gguf, local
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
@@ -52,21 +52,19 @@ def check_length(spec: ModelSpec, folder: Path | None, contract: Contract) -> No
     Raises `RequestError`.
     """
     config = folder / "config.json" if folder and folder.is_dir() else None
-    if config is not None and config.is_file():
-        check_positions(spec.name, registry.read_json(config), contract)
+    if config is not None and is_file(config):
+        check_positions(spec.name, local.read_json(config), contract)
 
 
 def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:
     if spec.twin is None:
         raise RequestError(f"model '{spec.name}' has no twin; use --scale full, or leave it out of --models")
     folder = TWINS / spec.twin
-    if not (folder / "model.safetensors").is_file():
+    if not is_file(folder / "model.safetensors"):
         raise RequestError(
             f"twin '{spec.twin}' is not in {TWINS}; build it by: bench twins build {spec.twin}"
         )
-    revision = digest(
-        {name: file_digest(folder / name) for name in _IDENTIFYING if (folder / name).is_file()}
-    )
+    revision = digest({name: file_digest(folder / name) for name in _IDENTIFYING if is_file(folder / name)})
     return Checkpoint(source=spec.twin, revision=revision, kind="twin"), folder
 
 
@@ -79,7 +77,7 @@ def _gguf(file: Path) -> Checkpoint:
 
 def _digest_of(folder: Path) -> str:
     """Of every byte of the weights, configurations and tokenizer."""
-    files = (file for pattern in _CONTENT for file in folder.glob(pattern) if file.is_file())
+    files = (file for pattern in _CONTENT for file in folder.glob(pattern) if is_file(file))
     return digest({file.name: kept_digest(file) for file in sorted(files)})
 
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from bench.cache import cache_root
 from bench.digest import digest
-from bench.errors import RecordError, RequestError, UnknownName
+from bench.errors import RecordError, RequestError, UnknownName, Unreadable
+from bench.files import LARGEST, content, is_file, json_value
 from bench.spec import NAME
 from bench.store.damage import damage
 from bench.store.ledger import Ledger, Stored, read
@@ -28,7 +29,7 @@ from bench.store.sides import Side, newest, side_of
 #: Files of format 1 list records and hold none.
 FORMAT = 2
 #: Bytes that a baseline may unpack to; far more than thousands of records have.
-LARGEST = 2 << 30
+UNPACKED = 1 << 29
 #: Digits of a record's digest by which a baseline knows that a record was there when it was saved.
 KNOWN = 16
 
@@ -66,16 +67,16 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
 
 def load_baseline(name: str, ledger: Ledger) -> Side:
     """A saved baseline's records. Raises `UnknownName`, `RequestError`, `Incomparable`."""
-    if not NAME.fullmatch(name) or not baseline_file(ledger, name).is_file():
+    if not NAME.fullmatch(name) or not is_file(baseline_file(ledger, name)):
         raise UnknownName("baseline", name, baselines(ledger))
     file = baseline_file(ledger, name)
     try:
-        body = json.loads(file.read_text(encoding="utf-8"))
+        body = json_value(file, LARGEST)
         version = body["format"]
         saved = {str(run["id"]): str(run["digest"]) for run in body["runs"]}
         packed = _unpacked(body["records"]) if version == FORMAT else {}
         known = frozenset(map(str, body.get("known", ())))
-    except (ValueError, TypeError, KeyError, lzma.LZMAError):
+    except (Unreadable, ValueError, TypeError, KeyError, AttributeError, RecursionError, lzma.LZMAError):
         raise RequestError(f"{file}: is not a baseline; save it again: bench baseline save {name}") from None
     if version not in (1, FORMAT):
         raise RequestError(f"{file}: baseline format {version}, this program reads {FORMAT}")
@@ -118,7 +119,7 @@ def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
     for name, text in parts.items():
         if name not in (RECORD, *PARTS):
             raise RecordError(f"record {id} of a baseline holds a file '{name}', which no record has")
-        if not (place / name).is_file():
+        if not is_file(place / name):
             place.mkdir(parents=True, exist_ok=True)
             fresh = place / f"{name}.tmp"
             fresh.write_bytes(text.encode())
@@ -134,7 +135,7 @@ def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
 def _packed(records: list[Stored]) -> str:
     """The records' files but for weights: JSON, compressed, as text that a JSON file can hold."""
     texts = {
-        stored.record.id: {name: (stored.folder / name).read_bytes().decode() for name in (RECORD, *PARTS)}
+        stored.record.id: {name: content(stored.folder / name).decode() for name in (RECORD, *PARTS)}
         for stored in sorted(records, key=lambda stored: stored.record.id)
     }
     raw = json.dumps(texts, ensure_ascii=False, sort_keys=True).encode()
@@ -144,7 +145,7 @@ def _packed(records: list[Stored]) -> str:
 def _unpacked(packed: str) -> dict[str, dict[str, str]]:
     """Run id -> file name -> text. ValueError and `LZMAError` for what `_packed` never writes."""
     expander = lzma.LZMADecompressor()
-    raw = expander.decompress(base64.b64decode(packed, validate=True), max_length=LARGEST)
+    raw = expander.decompress(base64.b64decode(packed, validate=True), max_length=UNPACKED)
     if not expander.eof:
         raise ValueError("cut short or too large")
     return {str(id): {str(k): str(v) for k, v in parts.items()} for id, parts in json.loads(raw).items()}

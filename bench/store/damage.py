@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bench import files
 from bench.cache import cache_root
 from bench.digest import digest
-from bench.errors import RecordError
+from bench.errors import RecordError, Unreadable
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Estimate, Record
 
 #: Raised when more is checked than before, so that what was found whole is read again.
@@ -36,8 +37,6 @@ CHECKS = 1
 ROUNDING = 1e-9
 #: Clocks of two machines may differ by this much.
 AHEAD = timedelta(days=1)
-#: Bytes that no part of a record reaches.
-LARGEST = 1 << 30
 
 
 class Verified:
@@ -71,8 +70,8 @@ class Verified:
     def _kept(self) -> dict[str, str]:
         if self._known is None:
             self._known = {}
-            with suppress(OSError, ValueError):
-                held = orjson.loads(self._file.read_bytes())
+            with suppress(Unreadable, ValueError, TypeError):
+                held = orjson.loads(files.content(self._file))
                 self._known = {str(id): str(value) for id, value in dict(held).items()}
         return self._known
 
@@ -189,6 +188,6 @@ def _signature(folder: Path) -> str:
 def _bytes(file: Path) -> bytes | None:
     """A regular file's content; none for what is missing, no file, or far too large."""
     try:
-        return file.read_bytes() if file.is_file() and file.stat().st_size < LARGEST else None
-    except OSError:
+        return files.content(file)
+    except Unreadable:
         return None

@@ -21,7 +21,9 @@ from typing import Any
 
 import orjson
 
-from bench.errors import RecordError
+from bench import files
+from bench.errors import RecordError, Unreadable
+from bench.files import LARGEST_DESCRIPTION as LARGEST
 from bench.store.damage import Verified, damage
 from bench.store.record import COMPLETIONS, CURVE, RECORD, SCORES, Failure, Record, seal, unseal
 
@@ -36,7 +38,7 @@ class Stored:
     @cached_property
     def digest(self) -> str:
         """The digest that the record carries, as `read` has checked it."""
-        return str(orjson.loads((self.folder / RECORD).read_bytes())["digest"])
+        return str(orjson.loads(files.content(self.folder / RECORD, LARGEST))["digest"])
 
     @cached_property
     def scores(self) -> dict[str, Any]:
@@ -61,8 +63,8 @@ class Stored:
         """
         file = self.folder / name
         try:
-            content = file.read_bytes()
-        except OSError:
+            content = files.content(file)
+        except Unreadable:
             content = b""
         if hashlib.sha256(content).hexdigest() != self.record.files.get(name):
             raise RecordError(f"{file}: missing, edited or cut short; run it again")
@@ -81,7 +83,7 @@ class Ledger:
     def finished(self, id: str) -> bool:
         """Whether a whole record of this run is there, of one piece (`bench.store.damage`)."""
         folder = self.runs / id
-        if not (folder / RECORD).is_file():
+        if not files.is_file(folder / RECORD):
             return False
         try:
             next(damage(read(folder), folder))
@@ -109,15 +111,14 @@ class Ledger:
 
     def failed(self) -> list[Failure]:
         """The failures that no later success has replaced; a file that is none is set aside."""
-        files = sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []
         failures = []
-        for file in files:
+        for file in sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []:
             try:
-                failures.append(Failure.model_validate_json(file.read_bytes()))
+                failures.append(Failure.model_validate_json(files.content(file, LARGEST)))
             except ValueError:
                 with suppress(OSError):
                     file.replace(file.with_suffix(".damaged"))
-            except OSError:  # a folder, or unreadable: no failure that could be told
+            except Unreadable:  # a folder, a pipe: no failure that could be told
                 continue
         return failures
 
@@ -159,14 +160,14 @@ def read(folder: Path) -> Record:
     """One record, checked against its digest. Raises `RecordError`."""
     file = folder / RECORD
     try:
-        raw = orjson.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise RecordError(f"{folder}: holds no {RECORD}") from None
-    except (ValueError, OSError) as error:
+        raw = orjson.loads(files.content(file, LARGEST))
+        if not isinstance(raw, dict):
+            raise RecordError(f"{file}: is not a record")
+        record = unseal(raw, str(file))
+    except Unreadable as error:
+        raise RecordError(f"{folder}: holds no {RECORD}" if error.missing else str(error)) from None
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{file}: cannot be read ({error}); cut short or edited") from None
-    if not isinstance(raw, dict):
-        raise RecordError(f"{file}: is not a record")
-    record = unseal(raw, str(file))
     if record.id != record.run.id:
         raise RecordError(f"{file}: is called {record.id}, but its run is {record.run.id}; edited")
     if record.id != folder.name:

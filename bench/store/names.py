@@ -18,6 +18,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from bench.errors import Incomparable, RequestError, UnknownName
+from bench.files import is_file, is_folder
 from bench.provenance import git
 from bench.spec import NAME
 from bench.store.baselines import baseline_file, baselines, load_baseline
@@ -56,16 +57,16 @@ def select(name: str, ledger: Ledger) -> Side:
 
     Raises `UnknownName` where it names nothing and `Incomparable` where it names no readable record.
     """
-    if NAME.fullmatch(name) and (ledger.runs / name / RECORD).is_file():
+    if NAME.fullmatch(name) and is_file(ledger.runs / name / RECORD):
         records, messages = ledger.load([name])
         return side_of(name, records, (), messages)
     if name == CURRENT:
         return current(ledger)
-    if NAME.fullmatch(name) and baseline_file(ledger, name).is_file():
+    if NAME.fullmatch(name) and is_file(baseline_file(ledger, name)):
         return load_baseline(name, ledger)
     if _ENVIRONMENT.fullmatch(name):
         return _environment(name, ledger)
-    if Path(name).is_dir() and (side := _folder(name)) is not None:
+    if is_folder(Path(name)) and (side := _folder(name)) is not None:
         return side
     records, messages = ledger.load()
     side = (
@@ -140,7 +141,7 @@ def _environment(name: str, ledger: Ledger) -> Side:
 def _folder(name: str) -> Side | None:
     """A folder with `runs/` in it, a folder of record folders, or one record's folder."""
     folder = Path(name)
-    if (folder / RECORD).is_file():
+    if is_file(folder / RECORD):
         holder, ids = _holder(folder.resolve().parent), [folder.resolve().name]
         records, messages = holder.load(ids)
         return side_of(name, records, (), messages)

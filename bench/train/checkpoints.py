@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.digest import digest, file_digest
+from bench.errors import Unreadable
+from bench.files import is_file, json_value
 
 MARKER = "meter.json"
 #: The trainer's own account of its steps.
@@ -44,7 +46,7 @@ def newest_whole(folder: Path, effective_batch: int) -> tuple[Path, dict[str, An
     for checkpoint in _checkpoints(folder):
         try:
             return checkpoint, _counts(checkpoint, effective_batch)
-        except _NotWhole as fault:
+        except (_NotWhole, TypeError, KeyError, AttributeError) as fault:
             place = checkpoint.with_name(ASIDE + checkpoint.name)
             shutil.rmtree(place, ignore_errors=True)
             checkpoint.replace(place)
@@ -64,7 +66,7 @@ def _counts(checkpoint: Path, effective_batch: int) -> dict[str, Any]:
     counts: dict[str, Any] = marker["counts"]
     for name, expected in marker["files"].items():
         file = checkpoint / name
-        if not file.is_file():
+        if not is_file(file):
             raise _NotWhole(f"{name} is missing")
         if file_digest(file) != expected:
             raise _NotWhole(f"{name} is not what was saved")
@@ -76,11 +78,10 @@ def _counts(checkpoint: Path, effective_batch: int) -> dict[str, Any]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _NotWhole(f"{file.name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _NotWhole(f"{file.name} cannot be read ({error})") from None
+        content = json_value(file)
+    except Unreadable as error:
+        reason = "is missing" if error.missing else error.reason
+        raise _NotWhole(f"{file.name} {reason}") from None
     if not isinstance(content, dict):
         raise _NotWhole(f"{file.name} is no JSON object")
     return content

@@ -12,18 +12,19 @@ where weights are expanded, because the registry reads a file's facts without th
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.cache import cache_root, kept_digest
+from bench.cache import cache_root, keep, kept_digest
 from bench.digest import digest
-from bench.errors import RequestError
+from bench.errors import RequestError, Unreadable
+from bench.files import json_value, opened
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"
@@ -71,21 +72,16 @@ def facts(file: Path) -> Facts:
     Raises `RequestError` where it is no whole GGUF file, holds a model that cannot be tuned here,
     or the package `gguf` is not installed.
     """
-    if not file.is_file():
-        raise RequestError(f"{file}: there is no such file")
-    with file.open("rb") as handle:
+    with opened(file) as handle:
         if handle.read(len(MAGIC)) != MAGIC:
             raise RequestError(f"{file}: is no GGUF file; it does not begin with 'GGUF'")
     version = _version(file)
     identity = kept_digest(file)
     kept = _folder(identity, "gguf", version).with_suffix(".json")
-    if kept.is_file():
-        return Facts(**json.loads(kept.read_text(encoding="utf-8")))
+    with suppress(Unreadable, TypeError):  # not read yet, or damaged since
+        return Facts(**json_value(kept))
     read = _read(file, identity)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    fresh = kept.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(asdict(read)), encoding="utf-8")
-    fresh.replace(kept)
+    keep(kept, json.dumps(asdict(read)))
     return read
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from bench import registry
 from bench.data import prepare, sources
-from bench.errors import BenchError, SpecError
+from bench.errors import BenchError, RequestError, SpecError
+from bench.files import is_file
 from bench.judge.doubts import Code
 from bench.judge.table_doubts import doubts
 from bench.render.doubts import sentence
 from bench.spec import ModelSpec
 from bench.store.ledger import Ledger, Stored
+from bench.train import local
 from bench.verbs import Output
 
 
@@ -74,13 +75,17 @@ def _architecture(file: Path, spec: ModelSpec) -> list[str]:
     folders = [Path(spec.checkpoint), *([registry.TWINS / spec.twin] if spec.twin else [])]
     for folder in folders:
         config = folder / "config.json"
-        if not config.is_file():
+        if not is_file(config):
             continue
-        classes = json.loads(config.read_bytes()).get("architectures") or []
+        try:
+            classes = local.architectures(folder, local.read_json(config))
+        except RequestError as error:
+            mistakes.append(str(error))
+            continue
         if spec.architecture not in classes:
             mistakes.append(
                 f"{file}: 'architecture' is {spec.architecture}, but {config.parent.name}/config.json says "
-                f"{', '.join(classes) or 'nothing'}; correct it"
+                f"{', '.join(classes)}; correct it"
             )
     return mistakes
 

@@ -15,6 +15,7 @@ from bench import registry
 from bench.data import encoding as encodings
 from bench.data import layout, sources
 from bench.errors import BenchError, DataError, RequestError, UnknownName
+from bench.files import is_file
 from bench.spec import NAME, Columns, DatasetSpec
 
 
@@ -88,7 +89,7 @@ def files(pairs: Sequence[str]) -> dict[str, Path]:
         if not equals or not NAME.fullmatch(name):
             raise RequestError(f"--data {pair}: expected NAME=FILE")
         files_by_name[name] = Path(file).expanduser()
-        if not files_by_name[name].is_file():
+        if not is_file(files_by_name[name]):
             raise DataError(f"--data {pair}: {file} is no file")
     return files_by_name
 
@@ -117,7 +118,7 @@ def _as_file(name: str) -> Path | None:
     file = Path(name).expanduser()
     if _is_registered(name) or not ("/" in name or file.suffix.lower() in sources.SUFFIXES):
         return None
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"{name}: is no file and no registered data set")
     return file
 

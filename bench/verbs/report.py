@@ -11,7 +11,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.errors import RequestError
+from bench import files
+from bench.errors import RequestError, Unreadable
 from bench.judge.board import Board, board
 from bench.render import export
 from bench.render.text import leaderboard
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
-    if args.readme and not args.readme.is_file():
+    if args.readme and not files.is_file(args.readme):
         raise RequestError(f"--readme {args.readme}: is no file")
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
@@ -65,6 +66,8 @@ def write(shown: Board, file: Path) -> Path:
     """One report; its form is the file's suffix."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise RequestError(f"{file}: is no file but a link, a folder or a pipe; remove it")
         _WRITERS[file.suffix](shown, file)
     except OSError as error:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
@@ -73,8 +76,10 @@ def write(shown: Board, file: Path) -> Path:
 
 def _readme(file: Path, stored: Sequence[Stored]) -> Path:
     try:
-        text = leaderboard.in_readme(file.read_text(encoding="utf-8"), stored)
+        text = leaderboard.in_readme(files.text(file), stored)
         file.write_text(text, encoding="utf-8")
+    except Unreadable as error:
+        raise RequestError(f"--readme {error}") from None
     except OSError as error:
         raise RequestError(f"--readme {file}: {error.strerror}") from None
     except ValueError as error:

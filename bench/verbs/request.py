@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import devices, provenance, registry
 from bench.data import prepare
 from bench.errors import RequestError, UnknownName
+from bench.files import is_folder
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
@@ -155,7 +156,10 @@ def selection(request: Request, ledger: Ledger) -> Path:
             f"{contract.budget.examples}: {epochs:.1f} seeded epochs"
         )
     file = ledger.work / f"selection-{contract.digest[:16]}.json"
-    write_selection(file, chosen)
+    try:
+        write_selection(file, chosen)
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
     return file
 
 
@@ -209,8 +213,8 @@ def _check_room(max_length: int, new_tokens: int) -> None:
 
 def check_folder(out: Path) -> None:
     """Raise `RequestError` where records cannot be written."""
-    there = next(place for place in (out.absolute(), *out.absolute().parents) if place.exists())
-    if not there.is_dir():
+    there = next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
+    if not is_folder(there):
         raise RequestError(f"--out {out}: {there} is no folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise RequestError(f"--out {out}: {there} cannot be written to")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from bench.errors import DataError, UnknownName
+from bench.files import is_file
 from bench.registry import TWINS
 from bench.verbs import Output
 from bench.verbs.options import whole
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Build the twins anew, or hold the shipped ones against their cards."""
-    if args.data is not None and not args.data.is_file():
+    if args.data is not None and not is_file(args.data):
         raise DataError(f"--data {args.data}: no such file")
     return _build(args) if args.what == "build" else _verify(args)
 

@@ -27,9 +27,10 @@ from packaging.utils import canonicalize_name
 
 import bench
 from bench import provenance
-from bench.cache import cache_root
+from bench.cache import cache_root, keep
 from bench.digest import digest
-from bench.errors import EnvironmentUnsolvable
+from bench.errors import EnvironmentUnsolvable, Unreadable
+from bench.files import json_value
 from bench.run.identity import Run
 from bench.versions import solver
 
@@ -89,14 +90,11 @@ def solve(requirements: Sequence[str]) -> Environment:
         return Environment()
     key = digest([wanted, solver.installed(), sys.implementation.cache_tag, sys.platform])
     kept = cache_root() / "environments" / f"{key[:20]}.json"
-    if kept.is_file():
-        moved = json.loads(kept.read_text(encoding="utf-8"))["moved"]
-    else:
+    try:
+        moved = {str(name): str(version) for name, version in json_value(kept)["moved"].items()}
+    except (Unreadable, TypeError, KeyError, AttributeError):  # not solved yet, or damaged since
         moved = solver.moved(wanted)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = kept.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps({"asked": wanted, "moved": moved}, indent=1) + "\n", encoding="utf-8")
-        fresh.replace(kept)
+        keep(kept, json.dumps({"asked": wanted, "moved": moved}, indent=1) + "\n")
     return Environment(wanted, moved)
 
 
