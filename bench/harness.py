@@ -23,6 +23,7 @@ PARTS = (
     "score",
     "run/encode.py",
     "run/generate.py",
+    "run/untuned.py",
     "run/attempt.py",
 )
 

@@ -54,6 +54,8 @@ class Outcome:
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
+    #: The run whose untuned model gave `base`; none where this one's did.
+    base_from: str | None = None
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -97,6 +99,7 @@ def record_of(
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
         written={"tuned": written(outcome.tuned, examples), "base": written(outcome.base, examples)},
+        base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
         files=files,
@@ -200,6 +203,12 @@ def determinism() -> dict[str, str]:
         "float32 matrix products": torch.get_float32_matmul_precision(),
         "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "unset"),
     }
+
+
+def surroundings(device: str) -> dict[str, str]:
+    """What of this machine and process can move a model's sums in the last digit."""
+    gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
+    return {"hardware": machine.hardware(), "gpu": gpu, "platform": platform.platform(), **determinism()}
 
 
 def _provenance(job: Job, started: datetime) -> Provenance:
