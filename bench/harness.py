@@ -23,6 +23,7 @@ PARTS = (
     "score",
     "run/encode.py",
     "run/generate.py",
+    "run/shrink.py",
     "run/untuned.py",
     "run/attempt.py",
 )

@@ -174,6 +174,7 @@ def _base(
 
 
 def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:
+    own_kernels = loaded.backend.name == "unsloth"
     with _inference(loaded):
         return complete(
             loaded.model,
@@ -182,9 +183,8 @@ def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -
             run.contract.decoding,
             run.model.objective,
             progress=lambda done, total: clock.emit({"event": "answered", "done": done, "total": total}),
-            dtype=None
-            if loaded.backend.name == "unsloth"
-            else precision(run),  # Unsloth has kernels of its own
+            dtype=None if own_kernels else precision(run),
+            shrinks=not own_kernels,
         )
 
 
