@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from bench import provenance as machine
-from bench.data.prepare import Selection
+from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
 from bench.run.generate import Completion
 from bench.run.job import Job
@@ -47,6 +47,8 @@ class Outcome:
     #: The training examples in the order in which they were seen, and the same as token ids.
     order: Sequence[Example]
     encoded: Sequence[Encoded]
+    #: Validation examples that the loss was followed on.
+    followed: int
     selection: Selection
     fitted: Fitted
     base: Sequence[Completion]
@@ -145,10 +147,12 @@ def _write_lines(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _data(outcome: Outcome) -> Data:
     examples, order = outcome.selection.eval, outcome.order
     words = [len(example.answers[0].split()) for example in examples]
-    distinct = len({example.id for example in order})
+    selected = {**outcome.selection.counts, "distinct training examples seen": len({e.id for e in order})}
+    if FOLLOWING in selected:
+        selected[FOLLOWING] = outcome.followed
     return Data(
         prepared=outcome.selection.prepared,
-        selected={**outcome.selection.counts, "distinct training examples seen": distinct},
+        selected=selected,
         train_digest=digest([example.id for example in order]),
         eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
         reference_words=sum(words) / len(words),

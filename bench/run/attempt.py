@@ -34,6 +34,7 @@ from bench.store.record import Stage
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
+from bench.train.meter import affordable
 from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
@@ -55,7 +56,7 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        validation = _encoded(run, loaded, selection.followed)
+        validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
         prompts = _prompts(run, loaded, selection.eval)
         parameters = _parameters(loaded.model)
     if not loaded.adapter:
@@ -73,7 +74,9 @@ def execute(job: Job, emit: Emit) -> None:
             {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
             run.contract.metrics,
         )
-    outcome = Outcome(order, encoded, selection, fitted, base, tuned, scores, parameters, origin)
+    outcome = Outcome(
+        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, origin
+    )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
     record = record_of(outcome, job, loaded, saved, clock.seconds, clock.gpu_memory, started)
