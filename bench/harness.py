@@ -23,6 +23,8 @@ PARTS = (
     "score",
     "run/encode.py",
     "run/generate.py",
+    "run/shrink.py",
+    "run/untuned.py",
     "run/attempt.py",
 )
 

@@ -14,9 +14,11 @@ from runs import course, encoded, mini_run, prompts, trained
 
 from bench.errors import BudgetMismatch, NotFinite
 from bench.run.generate import complete
+from bench.spec import parse_budget
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
+from bench.train.meter import affordable
 
 
 def test_equal_spending_gives_equal_training(tmp_path: Path) -> None:
@@ -77,6 +79,12 @@ def test_the_loss_on_validation_examples_is_followed_and_changes_nothing(tmp_pat
         assert [point["examples"] for point in evaluations] == [0, 8, 16, 24, 32, 40, 48]
         assert evaluations[-1]["eval_loss"] == pytest.approx(one_by_one, rel=1e-4), "over tokens, not batches"
         assert fits[0].meter.total_tokens == fits[1].meter.total_tokens
+
+
+def test_a_small_budget_follows_the_loss_on_fewer_examples() -> None:
+    """A tenth of what is trained on, over all looks together; never fewer than four."""
+    follows = {text: affordable(parse_budget(text)) for text in ("smoke", "short", "long")}
+    assert follows == {"smoke": 4, "short": 6, "long": 61}
 
 
 def _mean_loss_by_hand(model: torch.nn.Module, examples: list[Encoded]) -> float:

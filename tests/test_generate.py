@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from runs import FAMILIES, course, mini_run, prompts, trained
+from transformers import DynamicCache
 
 from bench.run.generate import complete, computing_in
+from bench.run.shrink import can_shrink
 from bench.train.load import Loaded, load
 
 
@@ -28,6 +33,54 @@ def test_a_batch_is_answered_as_its_prompts_one_by_one(twin: tuple[str, Loaded])
     together = complete(loaded.model, loaded.tokenizer, inputs, decoding, objective)
     alone = [complete(loaded.model, loaded.tokenizer, [prompt], decoding, objective)[0] for prompt in inputs]
     assert together == alone
+
+
+def often_written(loaded: Loaded, texts: list[str]) -> int:
+    """A token that stands in many texts, so that as an end token it ends them early."""
+    special = set(loaded.tokenizer.all_special_ids)
+    tokens = [set(loaded.tokenizer(text)["input_ids"]) - special for text in texts]
+    return Counter(token for row in tokens for token in row).most_common(1)[0][0]
+
+
+@contextmanager
+def ending_with(tokenizer: Any, token: int) -> Iterator[None]:
+    """Another end token, while this lasts."""
+    shipped = tokenizer.eos_token_id
+    tokenizer.eos_token_id = token
+    try:
+        yield
+    finally:
+        tokenizer.eos_token_id = shipped
+
+
+def test_answers_that_have_ended_leave_their_batch_and_no_token_changes(twin: tuple[str, Loaded]) -> None:
+    name, loaded = twin
+    run, _ = mini_run(name, new_tokens=24)
+    inputs = prompts(run, loaded, course().eval[:16])
+    parts = loaded.model, loaded.tokenizer, inputs, run.contract.decoding, run.model.objective
+    end = often_written(loaded, [completion.text for completion in complete(*parts)])
+    rows: list[int] = []
+    hook = loaded.model.register_forward_pre_hook(
+        lambda _, args, given: rows.append(len(given.get("decoder_input_ids", given.get("input_ids")))),
+        with_kwargs=True,
+    )
+    with ending_with(loaded.tokenizer, end):
+        shrunk = complete(*parts)
+        hook.remove()
+        whole = complete(*parts, shrinks=False)
+    assert len({completion.tokens for completion in whole}) > 3, "answers must end at different times"
+    assert shrunk == whole
+    assert rows[0] == 16
+    assert rows == sorted(rows, reverse=True)
+    assert sum(rows) <= 1.3 * sum(completion.tokens for completion in whole), "few are computed in vain"
+
+
+def test_a_batch_with_an_input_that_cannot_be_cut_stays_whole() -> None:
+    cache, mask = DynamicCache(), torch.ones(3, 5)
+    assert can_shrink({"past_key_values": cache, "attention_mask": mask, "logits_to_keep": 1}, 3)
+    assert not can_shrink({"past_key_values": cache, "attention_mask": mask, "pixel_values": mask}, 3)
+    assert not can_shrink({"past_key_values": cache, "position_ids": torch.ones(4, 3, 5)}, 3)
+    assert not can_shrink({"attention_mask": mask}, 3)
 
 
 def test_a_shipped_generation_config_is_overridden_and_left_as_it_was() -> None:

@@ -69,6 +69,7 @@ def test_a_run_leaves_whole_records_and_a_board(undisturbed: Path) -> None:
         assert len(one.completions) == len(one.scores["ids"]) == 20
         assert [point["step"] for point in one.curve if "loss" in point] == [1, 2, 3, 4]
         assert [point["step"] for point in one.curve if "eval_loss" in point] == [0, 1, 2, 3, 4]
+        assert one.record.data.selected["validation, to follow the loss"] == 4
         assert one.record.spent.supervised_tokens > 0
         assert one.record.spent.peak_memory < 2 << 30, "a mini run fits in 2 GB"
     assert "gpt2" in (undisturbed / "leaderboard.md").read_text()

@@ -44,8 +44,10 @@ NEAR = 0.8
 #: Answers of fewer words than this are equal by chance ("Paris", "Yes").
 LONG_ANSWER = 8
 SMALLEST_TEST = 20
-#: Validation examples, those of the smallest hashes, on which a run's loss is followed.
+#: Validation examples, those of the smallest hashes, on which a run's loss can be followed.
 FOLLOWED = 32
+#: What they are called where examples are counted.
+FOLLOWING = "validation, to follow the loss"
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def select(
         raise DataError(f"data set '{train.ref.name}': no training example is left after preparation")
     counts = {"train": len(kept), part: len(chosen), **dropped}
     if part != "validation":
-        counts["validation, to follow the loss"] = len(followed)
+        counts[FOLLOWING] = len(followed)
     prepared = {part.ref.name: part.counts for part in (train, evaluation)}
     held = {name: count for name, count in counts.items() if count}
     return Selection(tuple(kept), chosen, followed, held, prepared)

@@ -65,6 +65,8 @@ class Settings:
     gpus: tuple[str, ...] = ()
     #: What `--with` asked for, where that moved a package; kept in the records.
     trial: tuple[str, ...] = ()
+    #: Whether untuned models answer anew where their answers are kept.
+    fresh_base: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ class _Driver:
                 checkpoint_every=settings.checkpoint_every,
                 trackers=settings.trackers,
                 trial=settings.trial,
+                untuned=str(self.ledger.untuned.resolve()),
+                fresh_base=settings.fresh_base,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except (OSError, Unreadable) as error:

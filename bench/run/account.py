@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from bench import provenance as machine
-from bench.data.prepare import Selection
+from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
 from bench.run.generate import Completion
 from bench.run.job import Job
@@ -47,6 +47,8 @@ class Outcome:
     #: The training examples in the order in which they were seen, and the same as token ids.
     order: Sequence[Example]
     encoded: Sequence[Encoded]
+    #: Validation examples that the loss was followed on.
+    followed: int
     selection: Selection
     fitted: Fitted
     base: Sequence[Completion]
@@ -54,6 +56,8 @@ class Outcome:
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
+    #: The run whose untuned model gave `base`; none where this one's did.
+    base_from: str | None = None
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -97,6 +101,7 @@ def record_of(
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
         written={"tuned": written(outcome.tuned, examples), "base": written(outcome.base, examples)},
+        base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
         files=files,
@@ -142,10 +147,12 @@ def _write_lines(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _data(outcome: Outcome) -> Data:
     examples, order = outcome.selection.eval, outcome.order
     words = [len(example.answers[0].split()) for example in examples]
-    distinct = len({example.id for example in order})
+    selected = {**outcome.selection.counts, "distinct training examples seen": len({e.id for e in order})}
+    if FOLLOWING in selected:
+        selected[FOLLOWING] = outcome.followed
     return Data(
         prepared=outcome.selection.prepared,
-        selected={**outcome.selection.counts, "distinct training examples seen": distinct},
+        selected=selected,
         train_digest=digest([example.id for example in order]),
         eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
         reference_words=sum(words) / len(words),
@@ -200,6 +207,12 @@ def determinism() -> dict[str, str]:
         "float32 matrix products": torch.get_float32_matmul_precision(),
         "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", "unset"),
     }
+
+
+def surroundings(device: str) -> dict[str, str]:
+    """What of this machine and process can move a model's sums in the last digit."""
+    gpu = torch.cuda.get_device_name() if device == "cuda" else "none"
+    return {"hardware": machine.hardware(), "gpu": gpu, "platform": platform.platform(), **determinism()}
 
 
 def _provenance(job: Job, started: datetime) -> Provenance:

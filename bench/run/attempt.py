@@ -20,7 +20,8 @@ from typing import Any
 import torch
 
 from bench.data.prepare import training_order
-from bench.run.account import Outcome, record_of, save
+from bench.run import untuned
+from bench.run.account import Outcome, record_of, save, surroundings
 from bench.run.encode import encode_all, encode_prompt
 from bench.run.generate import Completion, complete
 from bench.run.identity import Run
@@ -33,6 +34,7 @@ from bench.store.record import Stage
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
+from bench.train.meter import affordable
 from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
@@ -54,16 +56,16 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        validation = _encoded(run, loaded, selection.followed)
+        validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
         prompts = _prompts(run, loaded, selection.eval)
         parameters = _parameters(loaded.model)
     if not loaded.adapter:
-        base = _answers("generate base", run, loaded, prompts, clock)
+        base, origin = _base(job, loaded, prompts, clock)
     fitted = _train(job, loaded, encoded, validation, clock)
     if loaded.adapter:
-        with loaded.model.disable_adapter():
-            base = _answers("generate base", run, loaded, prompts, clock)
-    tuned = _answers("generate tuned", run, loaded, prompts, clock)
+        base, origin = _base(job, loaded, prompts, clock)
+    with clock.stage("generate tuned"):
+        tuned = _answers(run, loaded, prompts, clock)
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
@@ -72,7 +74,9 @@ def execute(job: Job, emit: Emit) -> None:
             {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
             run.contract.metrics,
         )
-    outcome = Outcome(order, encoded, selection, fitted, base, tuned, scores, parameters)
+    outcome = Outcome(
+        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, origin
+    )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
     record = record_of(outcome, job, loaded, saved, clock.seconds, clock.gpu_memory, started)
@@ -157,10 +161,24 @@ def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list
     ]
 
 
-def _answers(
-    stage: Stage, run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock
-) -> list[Completion]:
-    with clock.stage(stage), _inference(loaded):
+def _base(
+    job: Job, loaded: Loaded, prompts: list[list[int]], clock: Clock
+) -> tuple[list[Completion], str | None]:
+    """The untuned model's answers, and the run that they come from if it is another."""
+
+    def generate() -> list[Completion]:
+        with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
+            return _answers(job.run, loaded, prompts, clock)
+
+    with clock.stage("generate base"):
+        facts = untuned.basis(job, prompts, surroundings(job.run.device))
+        folder = Path(job.untuned) if job.untuned else None
+        return untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
+
+
+def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:
+    own_kernels = loaded.backend.name == "unsloth"
+    with _inference(loaded):
         return complete(
             loaded.model,
             loaded.tokenizer,
@@ -168,9 +186,8 @@ def _answers(
             run.contract.decoding,
             run.model.objective,
             progress=lambda done, total: clock.emit({"event": "answered", "done": done, "total": total}),
-            dtype=None
-            if loaded.backend.name == "unsloth"
-            else precision(run),  # Unsloth has kernels of its own
+            dtype=None if own_kernels else precision(run),
+            shrinks=not own_kernels,
         )
 
 

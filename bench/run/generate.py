@@ -7,6 +7,7 @@ padding, decoder start.
 
 Decoder-only prompts are padded on the left, encoder inputs on the right (BART counts positions
 from the left). The cut between prompt and answer is by token position, never by searching the text.
+Answers that have ended leave their batch (`bench.run.shrink`).
 
 The contract's batch is an upper bound. Batches are formed by length, the longest prompts first, so what
 does not fit in memory fails at once; then all prompts are answered again in batches of half the size.
@@ -17,7 +18,7 @@ float32 would otherwise make a cache twice as large, and the methods would not b
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import GenerationConfig
 
+from bench.run import shrink
 from bench.spec import Decoding, Objective
 
 
@@ -50,10 +52,12 @@ def complete(
     objective: Objective,
     progress: Callable[[int, int], None] = lambda done, total: None,
     dtype: torch.dtype | None = None,
+    shrinks: bool = True,
 ) -> list[Completion]:
     """One completion per prompt (token ids), in the prompts' order.
 
-    `dtype` is the type to compute in; none leaves the model's weights as they are. Raises torch's
+    `dtype` is the type to compute in; none leaves the model's weights as they are. `shrinks` lets answers
+    that have ended leave their batch, which kernels that hold a batch's shape cannot follow. Raises torch's
     out-of-memory error where a single prompt does not fit.
     """
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -63,11 +67,12 @@ def complete(
     model.eval()
     model.generation_config = config
     size = decoding.batch
+    loop = {"custom_generate": shrink.decode} if shrinks else {}
     try:
         with computing_in(model, dtype):
             while True:
                 try:
-                    return _in_batches(model, tokenizer, prompts, config, objective, progress, size)
+                    return _in_batches(model, tokenizer, prompts, config, objective, progress, size, loop)
                 except Exception as error:
                     if size == 1 or not should_reduce_batch_size(error):
                         raise
@@ -87,6 +92,7 @@ def _in_batches(
     objective: Objective,
     progress: Callable[[int, int], None],
     size: int,
+    loop: Mapping[str, Any],
 ) -> list[Completion]:
     order = sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i))
     completions: dict[int, Completion] = {}
@@ -98,6 +104,7 @@ def _in_batches(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 generation_config=config,
+                **loop,
             )
         skipped = ids.shape[1] if objective == "causal" else 1
         for i, row in zip(batch, output[:, skipped:].tolist(), strict=True):

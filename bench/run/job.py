@@ -40,6 +40,10 @@ class Job(BaseModel):
     trackers: tuple[str, ...] = ()
     #: What `--with` asked for, where that moved a package.
     trial: tuple[str, ...] = ()
+    #: Folder in which the answers of untuned models are kept (`bench.run.untuned`); none shares nothing.
+    untuned: str | None = None
+    #: Whether the untuned model answers in any case.
+    fresh_base: bool = False
 
 
 def write_selection(file: Path, selection: Selection) -> None:

@@ -79,6 +79,8 @@ class Ledger:
         self.runs = out / "runs"
         self.failures = out / "failed"
         self.work = out / ".work"
+        #: Answers of untuned models, which runs take from each other (`bench.run.untuned`).
+        self.untuned = out / ".untuned"
 
     def finished(self, id: str) -> bool:
         """Whether a whole record of this run is there, of one piece (`bench.store.damage`)."""

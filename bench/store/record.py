@@ -154,6 +154,9 @@ class Record(_Part):
     #: Corpus-level values of further metrics: row -> name -> value.
     further: dict[str, dict[str, float]] = Field(default_factory=dict)
     written: dict[str, Written]
+    #: The run whose untuned model gave the base answers, which this record holds a copy of; none where this
+    #: run's did, and in older records.
+    base_from: str | None = None
     final_loss: float
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.

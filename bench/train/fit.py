@@ -194,10 +194,11 @@ def _trainer(
     collator = DataCollatorForSeq2Seq(
         loaded.tokenizer, model=loaded.model if seq2seq else None, label_pad_token_id=IGNORED
     )
-    size = run.recipe.micro_batch
+    size = 2 * run.recipe.micro_batch  # no activations are kept for gradients, so these fit
+    by_length = sorted(validation, key=lambda example: len(example.input_ids))
     batches = [
-        collator([example.features for example in validation[start : start + size]])
-        for start in range(0, len(validation), size)
+        collator([example.features for example in by_length[start : start + size]])
+        for start in range(0, len(by_length), size)
     ]
     parts = {
         "model": loaded.model,

@@ -8,7 +8,8 @@ The curve has two lines: the training loss of every step, and the loss on a few 
 before the first step and at `EVALUATIONS` equal distances after it. The second is the same mean over
 supervised tokens for every architecture and trainer, which their own evaluation loops are not (they
 average over batches). It is measured apart: its seconds and tokens are no part of what training
-spent, it draws no random number, and nothing is chosen by it.
+spent, it draws no random number, and nothing is chosen by it. So that it costs little beside training, a
+small budget follows fewer examples (`affordable`).
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
 from bench.errors import NotFinite
+from bench.spec import Budget
 from bench.train import checkpoints
 from bench.train.encoded import IGNORED
 
 #: How often the validation loss is taken, beside once before training.
 EVALUATIONS = 6
+#: What following the validation loss may cost, of what training costs.
+SHARE = 0.03
+#: Validation examples that the smallest budget follows.
+FEWEST = 4
 #: The counts that a checkpoint holds.
 KEPT = (
     "examples",
@@ -124,6 +130,16 @@ class Meter(TrainerCallback):  # type: ignore[misc]
 def evaluation_points(steps: int) -> set[int]:
     """The optimizer steps after which the validation loss is taken; the last is among them."""
     return {max(1, round(steps * point / EVALUATIONS)) for point in range(1, EVALUATIONS + 1)}
+
+
+def affordable(budget: Budget) -> int:
+    """How many validation examples may be looked at each time, within `SHARE` of training's cost.
+
+    Training on an example costs about three forward passes: one forward, and backward twice that (Kaplan et
+    al. 2020, "Scaling Laws for Neural Language Models", section 2.1).
+    """
+    looks = 1 + len(evaluation_points(budget.steps))
+    return max(FEWEST, int(SHARE * 3 * budget.examples / looks))
 
 
 def mean_loss(model: Any, batches: Sequence[Batch]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from bench.launch.drive import Settings, drive
 from bench.launch.process import Pool, check_platform
 from bench.render import export
 from bench.render.text import leaderboard
+from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
 from bench.store.sides import trial_of
@@ -33,6 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--jobs", type=whole(1, 1024), metavar="N", help=jobs)
     how.add_argument("--time-limit", type=seconds, metavar="SECONDS", help="for each run")
     how.add_argument("--checkpoint-every", type=whole(1), default=200, metavar="STEPS")
+    fresh = "let untuned models answer anew, not from what an earlier run kept"
+    how.add_argument("--fresh-base", action="store_true", help=fresh)
     how.add_argument("--report-to", default="", metavar="NAME,...", type=trackers, help=", ".join(TRACKERS))
 
 
@@ -81,7 +85,7 @@ def carry_out(
 ) -> list[Failure]:
     """Carry out the runs that have no record yet, in their environment; those that died."""
     environment.check_backend(requested.runs, packages)
-    missing = [run for run in requested.runs if not ledger.finished(run.id)]
+    missing = [run for run in by_seed(requested.runs) if not ledger.finished(run.id)]
     if not missing:
         return []
     check_platform()
@@ -94,6 +98,12 @@ def carry_out(
     pool = Pool(settings.threads, extra=packages.variables)
     with closing(pool), progress.watcher(len(missing)) as watcher:
         return drive(work, ledger, settings, watcher, pool)
+
+
+def by_seed(runs: Sequence[Run]) -> list[Run]:
+    """All models with the first seed, then with the next, which finds the untuned models' answers there."""
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    return sorted(runs, key=lambda run: seeds.index(run.seed))
 
 
 def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] = ()) -> Settings:
@@ -115,4 +125,5 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
         trackers=tuple(args.report_to),
         gpus=gpus,
         trial=trial,
+        fresh_base=args.fresh_base,
     )

@@ -122,6 +122,7 @@ def texts(task: Task) -> list[str]:
         contract.decoding,
         run.model.objective,
         dtype=None if run.backend == "unsloth" else precision(run),
+        shrinks=run.backend != "unsloth",
     )
     return [completion.text for completion in written]
 

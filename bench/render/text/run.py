@@ -126,6 +126,7 @@ def _facts(stored: Stored, width: int) -> str:
                   f"effective batch {spent.effective_batch} of {budget.effective_batch}"),
         ("Tokens", f"{spent.supervised_tokens:,} with a loss, {spent.total_tokens:,} in all, "
                    f"{spent.tokens_per_second:,.0f} a second, {spent.flops:.2g} FLOPs"),
+        *((("Untuned", f"its answers are those of {record.base_from}"),) if record.base_from else ()),
         ("Parameters", f"{spent.trainable_parameters:,} trained of {spent.parameters:,}"),
         ("Time", f"{words.duration(sum(spent.seconds.values()))}: {stages}"),
         ("Memory", memory),
