@@ -166,7 +166,7 @@ def _copy(stored: Stored, place: Path, target: Ledger, done: Merged, weights: bo
 
 def _weights(record: Record, folder: Path, done: Merged) -> Iterator[str]:
     """The names of the weights' files that are there and are the record's; deleted ones are no fault."""
-    inside = weights_folder(adapter=record.run.recipe.method != "full")
+    inside = weights_folder(record.run.recipe.adapter)
     for name, wanted in record.artifacts.items():
         parts = Path(name).parts
         if not parts or parts[0] != inside or ".." in parts:

@@ -17,6 +17,7 @@ from bench.errors import RequestError, UnknownName
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
+from bench.run import methods
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
@@ -55,6 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to run")
     what.add_argument(
         "--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too"
+    )
+    what.add_argument(
+        "--methods", default="", metavar="NAME,...", help="each model under full, freeze, lora, qlora"
     )
     what.add_argument("--train", default="course-qa", metavar="NAME", help="data set or FILE to train on")
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
@@ -101,7 +105,9 @@ def resolve(
     if note := devices.here().note:
         notes.append(note)
     scale = _scale(args.scale, device, notes)
-    models = _models(args.models, scale, notes)
+    models = methods.variants(
+        _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
+    )
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
         (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
