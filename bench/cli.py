@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "show": ("bench.verbs.show", "one run: record, curve, answers side by side"),
     "report": ("bench.verbs.report", "the board as markdown, HTML, chart or data"),
     "compare": ("bench.verbs.compare", "what changed between two sets of records, and is it real"),
+    "merge": ("bench.verbs.merge", "records of several folders into one, conflicts named"),
     "baseline": ("bench.verbs.baseline", "save a set of records under a name"),
     "gate": ("bench.verbs.gate", "exit 1 on a regression against a baseline"),
     "history": ("bench.verbs.history", "one model's values over versions, with change points"),

@@ -9,10 +9,11 @@ two rows to be ranked together). A key that belongs to the other side is named a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from bench.digest import digest
 from bench.errors import BudgetError
@@ -20,7 +21,7 @@ from bench.errors import BudgetError
 Scale = Literal["mini", "full"]
 Device = Literal["cpu", "cuda", "mps"]
 Objective = Literal["causal", "seq2seq"]
-Method = Literal["full", "lora", "qlora"]
+Method = Literal["full", "freeze", "lora", "qlora"]
 Split = Literal["test", "validation"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -80,11 +81,26 @@ class Recipe(_Frozen):
     rank: int = Field(16, ge=1)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
+    #: Blocks that `freeze` trains, counted from the end; the final norm and the head besides.
+    last_blocks: int = Field(2, ge=1)
     #: "all-linear" or names of modules.
     targets: Literal["all-linear"] | list[str] = "all-linear"
     #: "auto": bfloat16 on GPUs that have it, float16 on older ones, float32 elsewhere.
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     gradient_checkpointing: bool = False
+
+    @property
+    def adapter(self) -> bool:
+        """Whether weights are trained beside the checkpoint's, which stay as they are."""
+        return self.method in ("lora", "qlora")
+
+    @model_serializer(mode="wrap")
+    def _in_force(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Later fields are left out where they change nothing, so earlier runs keep their ids."""
+        body = handler(self)
+        if self.method != "freeze":
+            body.pop("last_blocks", None)
+        return body
 
 
 class ModelSpec(_Frozen):
@@ -118,7 +134,7 @@ class ModelSpec(_Frozen):
         """The recipe in force at a scale."""
         if scale == "full":
             return self.recipe
-        return Recipe.model_validate({**self.recipe.model_dump(), **self.recipe_mini})
+        return Recipe.model_validate({**dict(self.recipe), **self.recipe_mini})
 
 
 class Columns(_Frozen):

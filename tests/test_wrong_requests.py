@@ -165,6 +165,12 @@ list rnus                                   | invalid choice: 'rnus'
 report --out file                           | cannot be written
 report --readme nope.md                     | --readme nope.md: is no file
 report --readme plain.md                    | add the two lines
+merge                                       | required: DIR, --out
+merge reports                               | required: --out
+merge nope --out new                        | nope: is no folder
+merge empty --out new                       | holds no records
+merge reports --out reports                 | is where the records go
+merge reports --out file                    | is no folder
 data                                        | required: name
 data nope                                   | unknown data set 'nope'
 data x --data x=nowhere                     | nowhere

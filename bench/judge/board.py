@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from bench.digest import digest
 from bench.judge import pooling
@@ -29,6 +30,9 @@ from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
 from bench.store.record import Failure, Record
 from bench.store.sides import trial_of
+
+if TYPE_CHECKING:
+    from bench.judge.effort.ladder import Ladder
 
 #: Ranked by this one.
 MAIN = KINDS[0]
@@ -117,6 +121,8 @@ class Board:
     groups: tuple[Group, ...]
     #: Records that had to be left out because their scores are missing or edited.
     messages: tuple[str, ...] = ()
+    #: Groups that differ in the budget alone, together; empty until `ladder.with_ladders` looks for them.
+    ladders: tuple[Ladder, ...] = ()
 
     @property
     def runs(self) -> list[Stored]:

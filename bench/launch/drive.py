@@ -235,7 +235,7 @@ class _Driver:
         try:
             record = Record.model_validate_json(content(workspace / PENDING))
             shutil.rmtree(workspace / "checkpoints", ignore_errors=True)
-            weights = workspace / weights_folder(adapter=run.recipe.method != "full")
+            weights = workspace / weights_folder(run.recipe.adapter)
             (weights / CARD).write_text(model_card(record), encoding="utf-8")
             published = self.ledger.publish(record, workspace)
         except (OSError, Unreadable) as error:

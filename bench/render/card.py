@@ -45,7 +45,7 @@ def model_card(record: Record) -> str:
 
 def _header(record: Record) -> str:
     run = record.run
-    adapter, hub = run.recipe.method != "full", run.checkpoint.kind == "hub"
+    adapter, hub = run.recipe.adapter, run.checkpoint.kind == "hub"
     licence = LICENCES.get(run.model.licence, "other")
     data = ModelCardData(
         model_name=f"{run.name}-{run.contract.train.name}",
@@ -119,7 +119,7 @@ def _score_table(record: Record) -> list[str]:
 
 def _code(record: Record) -> str:
     run = record.run
-    if run.recipe.method != "full":
+    if run.recipe.adapter:
         base = f'"{run.model.checkpoint}"'
         if run.checkpoint.kind == "twin":
             base = f'"path/to/models/twins/{run.model.twin}"'

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.judge.board import Board, BoardRow, Group
+from bench.judge.effort.ladder import Ladder
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts
 from bench.render.clean import cell
@@ -21,7 +22,10 @@ from bench.stats import Interval
 
 def as_data(board: Board) -> dict[str, Any]:
     """The board as JSON-like data: groups with their contract, rows, reference rows and failures."""
-    return {"groups": [_group(group) for group in board.groups]}
+    return {
+        "groups": [_group(group) for group in board.groups],
+        "ladders": [_ladder(ladder) for ladder in board.ladders],
+    }
 
 
 def rows(board: Board) -> list[dict[str, Any]]:
@@ -67,6 +71,30 @@ def _group(group: Group) -> dict[str, Any]:
             for failure in group.failures
         ],
         "left_out": group.left_out,
+    }
+
+
+def _ladder(ladder: Ladder) -> dict[str, Any]:
+    return {
+        "scale": ladder.scale,
+        "models": list(ladder.models),
+        "rungs": [
+            {"budget": str(rung.budget), "examples": rung.budget.examples, "tuned": _intervals(rung.tuned)}
+            for rung in ladder.rungs
+        ],
+        "pairs": ladder.pairs,
+        "crossings": [
+            {
+                "ahead": crossing.ahead,
+                "behind": crossing.behind,
+                "budgets": [str(crossing.small), str(crossing.large)],
+                "differences": _intervals({"before": crossing.before, "after": crossing.after}),
+                "p": crossing.p,
+                "clear": crossing.clear,
+            }
+            for crossing in ladder.crossings
+        ],
+        "left_out": list(ladder.left_out),
     }
 
 

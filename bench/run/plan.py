@@ -107,7 +107,7 @@ def packages(spec: ModelSpec, recipe: Recipe, backend: str) -> tuple[str, ...]:
     return (
         *ALWAYS,
         *(CAUSAL if spec.objective == "causal" else ()),
-        *(ADAPTER if recipe.method != "full" else ()),
+        *(ADAPTER if recipe.adapter else ()),
         *(FOUR_BIT if recipe.method == "qlora" or recipe.optimizer.endswith("8bit") else ()),
         *(UNSLOTH if backend == "unsloth" else ()),
     )

@@ -25,6 +25,7 @@ from bench.errors import OtherCheckpoint, Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
 from bench.spec import Device
 from bench.train import end_token, gguf
+from bench.train.freeze import freeze
 from bench.train.numerics import chosen_type, optimizer
 
 
@@ -65,8 +66,8 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         quantised, lack = _four_bit(run.device, dtype)
         if lack:
             fallbacks.append(lack)
-    # A fully tuned model keeps float32 weights and computes in `dtype`; a frozen base is stored in it.
-    stored = torch.float32 if run.recipe.method == "full" else dtype
+    # Tuned weights stay in float32 and are computed with in `dtype`; the base of an adapter is stored in it.
+    stored = dtype if run.recipe.adapter else torch.float32
     auto = AutoModelForSeq2SeqLM if run.model.objective == "seq2seq" else AutoModelForCausalLM
     model = auto.from_pretrained(
         source,
@@ -81,7 +82,9 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         _keep_differentiable(model)
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
-    adapter = run.recipe.method != "full"
+    adapter = run.recipe.adapter
+    if run.recipe.method == "freeze":
+        freeze(model, run.recipe.last_blocks, encoder_decoder=run.model.objective == "seq2seq")
     if adapter:
         model = _with_adapter(model, run, quantised is not None)
     name = "transformers"

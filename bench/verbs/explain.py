@@ -28,6 +28,7 @@ from bench.score.rows import score_texts
 from bench.spec import Example
 from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select
+from bench.store.record import weights_folder
 from bench.store.scores import METRIC
 from bench.store.sides import moment
 from bench.verbs import Output
@@ -217,7 +218,7 @@ def _task(a: Stored, b: Stored) -> Task:
     first, second = a.record.run, b.record.run
     if second.device != devices.here().device:
         raise Incomparable(f"B ran on {second.device}, which is not here")
-    folder = a.folder / ("model" if first.recipe.method == "full" else "adapter")
+    folder = a.folder / weights_folder(first.recipe.adapter)
     for name, digest in a.record.artifacts.items():
         file = a.folder / name
         if not file.is_file():

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Output:
     """List the runs; nothing is prepared, loaded or written."""
     packages = environment.solve(args.packages)
-    asked = request.resolve(args, packages.versions, run_code=False)
+    asked = request.resolve(args, packages.versions, run_code=False, ladder=True)
     environment.check_backend(asked.runs, packages)
     ledger = Ledger(args.out)
     finished, _ = ledger.load()
@@ -32,12 +32,13 @@ def execute(args: argparse.Namespace) -> Output:
     if known:
         rough = sum(known) / len(known) * len(missing)
         total += f"; about {rough / 60:.0f} min of one process, by what earlier runs took"
-    head = ["model", "seed", "scale", "method", "batch", "backend", "took", "state"]
+    head = ["model", "budget", "seed", "scale", "method", "batch", "backend", "took", "state"]
     rows = [[_took(line) if column == "took" else str(line[column]) for column in head] for line in lines]
-    table = "\n".join(columns([head, *rows], right=(1, 6)))
+    table = "\n".join(columns([head, *rows], right=(2, 7)))
     mapping = {spec.name: layout.in_words(spec) for spec in (asked.train, asked.eval)}
     read = [f"{name}: {words}" for name, words in mapping.items()]
-    text = "\n".join([asked.contract.in_words(), *read, "", table, "", total, *asked.notes])
+    contracts = [contract.in_words() for contract in asked.contracts]
+    text = "\n".join([*contracts, *read, "", table, "", total, *asked.notes])
     contract = asked.contract.model_dump(mode="json")
     return Output(text, {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes})
 
@@ -53,6 +54,7 @@ def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
     return {
         "id": run.id,
         "model": run.name,
+        "budget": str(run.contract.budget),
         "seed": run.seed,
         "scale": run.scale,
         "method": run.recipe.method,

@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import files
 from bench.errors import RequestError, Unreadable
 from bench.judge.board import Board, board
+from bench.judge.effort.ladder import with_ladders
 from bench.render import export
 from bench.render.text import leaderboard
 from bench.store.ledger import Ledger, Stored
@@ -44,7 +45,7 @@ def execute(args: argparse.Namespace) -> Output:
         raise RequestError(f"--readme {args.readme}: is no file")
     stored, messages = Ledger(args.out).load()
     failures = Ledger(args.out).failed()
-    shown = board(stored, failures)
+    shown = with_ladders(board(stored, failures))
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

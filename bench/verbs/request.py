@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import devices, provenance, registry
 from bench.data import prepare
-from bench.errors import RequestError, UnknownName
+from bench.errors import BudgetError, RequestError, UnknownName
 from bench.files import is_folder
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
+from bench.run import methods
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
 from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
-from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
+from bench.spec import Budget, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
 from bench.verbs import data_options
 from bench.verbs.options import whole
@@ -41,7 +42,8 @@ class Request:
     """Runs that could be carried out here, and what they need."""
 
     runs: list[Run]
-    contract: Contract
+    #: One for each budget.
+    contracts: tuple[Contract, ...]
     #: Run id -> folder of the checkpoint on this machine; none for the hub.
     folders: dict[str, Path | None]
     train: DatasetSpec
@@ -50,6 +52,11 @@ class Request:
     notes: list[str]
     force: bool
 
+    @property
+    def contract(self) -> Contract:
+        """The contract, where there is one budget; of a ladder, that of the first."""
+        return self.contracts[0]
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -57,10 +64,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too"
     )
+    what.add_argument(
+        "--methods", default="", metavar="NAME,...", help="each model under full, freeze, lora, qlora"
+    )
     what.add_argument("--train", default="course-qa", metavar="NAME", help="data set or FILE to train on")
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
     data_options.configure(what)
-    what.add_argument("--budget", default="short", help="60x8, examples=480, smoke, short or long")
+    what.add_argument(
+        "--budget", default="short", help="60x8, examples=480, smoke, short, long; 15x8,60x8 is a ladder"
+    )
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
     what.add_argument("--backend", default="auto", choices=["auto", "transformers", "unsloth"])
@@ -87,9 +99,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def resolve(
-    args: argparse.Namespace, versions: Mapping[str, str] | None = None, run_code: bool = True
+    args: argparse.Namespace,
+    versions: Mapping[str, str] | None = None,
+    run_code: bool = True,
+    ladder: bool = False,
 ) -> Request:
     """The runs that the options name; without `run_code` no code of a metric is loaded.
+
+    Several budgets are allowed with `ladder`.
 
     Raises `RequestError` and its kinds.
     """
@@ -102,45 +119,57 @@ def resolve(
     if note := devices.here().note:
         notes.append(note)
     scale = _scale(args.scale, device, notes)
-    models = _models(args.models, scale, notes)
+    models = methods.variants(
+        _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
+    )
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
         (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
+    budgets = _budgets(args.budget, ladder)
     contract = Contract(
         train=prepare.reference(train),
         eval=prepare.reference(evaluation),
         eval_split=args.eval_split,
         eval_limit=args.eval_limit or None,
-        budget=parse_budget(args.budget),
+        budget=budgets[0],
         max_length=args.max_length,
         template=_template(args.template),
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
     )
-    runs, folders = [], {}
-    for spec, at in models:
-        planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-        checkpoint, folder = preflight.checkpoint(spec, at, device)
-        preflight.check_length(spec, folder, contract)
-        for run in planning.plan(
-            [(spec, checkpoint)],
-            _seeds(args.seeds),
-            contract,
-            at,
-            device,
-            versions if versions is not None else provenance.versions(),
-            args.backend,
-            harness(),
-        ):
-            runs.append(run)
-            folders[run.id] = folder
+    contracts = tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
+    versions = versions if versions is not None else provenance.versions()
+    runs, folders = _planned(args, models, contracts, device, versions)
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise RequestError(
             f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
         )
-    return Request(runs, contract, folders, train, evaluation, notes, args.force)
+    return Request(runs, contracts, folders, train, evaluation, notes, args.force)
+
+
+def _planned(
+    args: argparse.Namespace,
+    models: list[tuple[ModelSpec, Scale]],
+    contracts: Sequence[Contract],
+    device: Device,
+    versions: Mapping[str, str],
+) -> tuple[list[Run], dict[str, Path | None]]:
+    """The runs, budgets inside models and seeds innermost, and run id -> its checkpoint's folder."""
+    runs: list[Run] = []
+    folders: dict[str, Path | None] = {}
+    for spec, at in models:
+        for contract in contracts:
+            planning.check_micro_batch(spec, spec.recipe_at(at), contract)
+        checkpoint, folder = preflight.checkpoint(spec, at, device)
+        preflight.check_length(spec, folder, contracts[0])
+        checked, seeds = [(spec, checkpoint)], _seeds(args.seeds)
+        for contract in contracts:
+            made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, harness())
+            runs += made
+            folders.update(dict.fromkeys((run.id for run in made), folder))
+    return runs, folders
 
 
 def selection(request: Request, ledger: Ledger) -> Path:
@@ -149,11 +178,12 @@ def selection(request: Request, ledger: Ledger) -> Path:
     evaluation = train if request.eval == request.train else prepare.prepare(request.eval)
     contract = request.contract
     chosen = prepare.select(train, evaluation, contract.eval_split, contract.eval_limit, request.force)
-    epochs = contract.budget.examples / len(chosen.train)
+    largest = max(contract.budget.examples for contract in request.contracts)
+    epochs = largest / len(chosen.train)
     if epochs > 1:
         request.notes.append(
             f"{train.ref.name} has {len(chosen.train)} training examples, the budget sees "
-            f"{contract.budget.examples}: {epochs:.1f} seeded epochs"
+            f"{largest}: {epochs:.1f} seeded epochs"
         )
     file = ledger.work / f"selection-{contract.digest[:16]}.json"
     try:
@@ -161,6 +191,16 @@ def selection(request: Request, ledger: Ledger) -> Path:
     except OSError as error:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
     return file
+
+
+def _budgets(text: str, ladder: bool) -> list[Budget]:
+    """The budgets of `60x8` or `15x8,60x8,240x8`, each once. Raises `BudgetError`."""
+    budgets = [parse_budget(part.strip()) for part in text.split(",")]
+    if len(set(budgets)) < len(budgets):
+        raise BudgetError(f"--budget {text}: each budget once")
+    if len(budgets) > 1 and not ladder:
+        raise BudgetError(f"--budget {text}: one budget here; several are for 'bench run' and 'bench plan'")
+    return budgets
 
 
 def _scale(asked: str, device: Device, notes: list[str]) -> Scale:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench import devices, provenance
 from bench.judge.board import board, setting
+from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
 from bench.launch.process import Pool, check_platform
@@ -54,7 +55,7 @@ def trackers(text: str) -> tuple[str, ...]:
 def execute(args: argparse.Namespace) -> Output:
     """Carry out what is missing, then make the board of all that the ledger holds."""
     packages = environment.solve(args.packages)
-    requested = request.resolve(args, packages.versions)
+    requested = request.resolve(args, packages.versions, ladder=True)
     ledger = Ledger(args.out)
     failures = carry_out(args, requested, ledger, packages)
     return board_of(requested, ledger, 1 if failures else 0, packages.trial)
@@ -67,13 +68,14 @@ def board_of(
     stored, messages = ledger.load()
     failures = ledger.failed()
     asked = [setting(run) for run in requested.runs]
-    file = report.write(board(stored, failures, asked), ledger.out / f"{report.NAME}.md")
-    contract = requested.contract.digest
-    shown = board(
-        [item for item in stored if item.record.run.contract.digest == contract and trial_of(item) == trial],
-        [item for item in failures if item.run.contract.digest == contract and trial_of(item) == trial],
+    file = report.write(with_ladders(board(stored, failures, asked)), ledger.out / f"{report.NAME}.md")
+    contracts = {contract.digest for contract in requested.contracts}
+    whole = board(
+        [item for item in stored if item.record.run.contract.digest in contracts and trial_of(item) == trial],
+        [item for item in failures if item.run.contract.digest in contracts and trial_of(item) == trial],
         asked,
     )
+    shown = with_ladders(whole)
     lines = [leaderboard.terminal(shown, report.width()), ""]
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}"]

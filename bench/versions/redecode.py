@@ -132,7 +132,7 @@ def _tuned(task: Task) -> Any:
     from bench.train.load import load
 
     weights = Path(task.weights)
-    if task.run.recipe.method == "full":
+    if not task.run.recipe.adapter:
         return load(task.run, weights)
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file

@@ -26,6 +26,7 @@ from bench.judge.compare import Comparison
 from bench.judge.history import History
 from bench.render import words
 from bench.render.page import comparison as comparisons
+from bench.render.page import ladder as ladders
 from bench.render.page.answers import Packs, embedded
 from bench.render.page.view import view
 
@@ -44,6 +45,7 @@ def page(board: Board) -> str:
         ["page.js", "texts.js", "leaderboard.js"],
         title="Leaderboard",
         groups=groups,
+        ladders=[ladders.view(ladder, number) for number, ladder in enumerate(board.ladders)],
         few=FEW,
         families=_distinct(groups, "family"),
         methods=_distinct(groups, "method"),

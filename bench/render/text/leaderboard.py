@@ -10,6 +10,7 @@ from bench.judge.pooling import KINDS
 from bench.render import facts, words
 from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md
+from bench.render.text import ladder as ladder_text
 from bench.stats import Interval
 from bench.store.ledger import Stored
 
@@ -32,6 +33,7 @@ def markdown(shown: Board, chart: str | None = None) -> str:
         parts += [NOTHING, ""]
     for place, group in enumerate(shown.groups):
         parts += [*markdown_group(group, chart if place == 0 else None), ""]
+    parts += [line for ladder in shown.ladders for line in ladder_text.markdown(ladder)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -134,7 +136,8 @@ def terminal(shown: Board, width: int = 100) -> str:
     """The whole board as text of at most `width` columns (80 at least)."""
     if not shown.groups:
         return NOTHING
-    return "\n\n".join("\n".join(_terminal_group(group, max(width, 80))) for group in shown.groups)
+    groups = ["\n".join(_terminal_group(group, max(width, 80))) for group in shown.groups]
+    return "\n\n".join([*groups, *map(ladder_text.terminal, shown.ladders)])
 
 
 def _terminal_group(group: Group, width: int) -> list[str]:

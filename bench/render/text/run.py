@@ -148,8 +148,10 @@ def _note(note: Badge) -> str:
 def _recipe(stored: Stored) -> str:
     recipe = stored.record.run.recipe
     parts = [f"learning rate {recipe.learning_rate:g}", recipe.schedule, f"micro-batch {recipe.micro_batch}"]
-    if recipe.method != "full":
+    if recipe.adapter:
         parts.append(f"rank {recipe.rank}, alpha {recipe.alpha}, dropout {recipe.dropout:g}")
+    if recipe.method == "freeze":
+        parts.append(f"the last {recipe.last_blocks} blocks and the head trained")
     return ", ".join(parts)
 
 
