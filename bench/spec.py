@@ -104,6 +104,9 @@ class ModelSpec(_Frozen):
     parameters: int = Field(gt=0)
     #: True where the hub asks to accept a licence first.
     gated: bool = False
+    #: An ungated repository with the same weights, for those who may not have the first; its commit.
+    mirror: str | None = None
+    mirror_revision: str = "main"
     #: Folder name under `models/twins/`, or none where the model has no miniature.
     twin: Name | None = None
     #: Another prompt template than the contract's; such a row is badged.

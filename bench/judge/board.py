@@ -21,13 +21,14 @@ from statistics import fmean
 
 from bench.digest import digest
 from bench.judge import pooling
+from bench.judge.absences import absent, still_failed
 from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.pooling import KINDS
 from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
-from bench.store.record import Failure, Record
+from bench.store.record import Failure, LeftOut, Record
 from bench.store.sides import trial_of
 
 #: Ranked by this one.
@@ -108,6 +109,8 @@ class Group:
     exact: bool
     #: What `--with` asked for; empty under the installed versions.
     trial: tuple[str, ...] = ()
+    #: Models without a row that could not be run where `--models all` asked for them.
+    missing: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,10 @@ class Board:
 
 
 def board(
-    stored: Sequence[Stored], failures: Sequence[Failure] = (), asked: Collection[str] = frozenset()
+    stored: Sequence[Stored],
+    failures: Sequence[Failure] = (),
+    asked: Collection[str] = frozenset(),
+    left_out: Sequence[LeftOut] = (),
 ) -> Board:
     """The board of these records; `asked` holds the settings (`setting`) that go before newer ones."""
     digests = _ContractDigests()
@@ -157,10 +163,11 @@ def board(
                 apart="",
                 rows=_rows(sets, scores),
                 references=_references(sets),
-                failures=_still_failed(died.pop((key[0], key[1], key[3]), []), newest),
+                failures=still_failed(died.pop((key[0], key[1], key[3]), []), newest),
                 left_out=len(together[key]) - shown,
                 exact=exact,
                 trial=key[3],
+                missing=absent(left_out, key[0], key[1], newest) if not key[3] else (),
             )
         )
     for only in died.values():
@@ -258,18 +265,6 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
         if name in record.scores
     ]
     return tuple(sorted(rows, key=lambda row: -row.scores[MAIN].mean))
-
-
-def _still_failed(died: Sequence[Failure], newest: Mapping[str, Sequence[Stored]]) -> tuple[Failure, ...]:
-    """Failures that no later success of the same model and seed has made good."""
-    done = {
-        (model, stored.record.run.seed): stored.record.provenance.finished
-        for model, runs in newest.items()
-        for stored in runs
-    }
-    return tuple(
-        failure for failure in died if done.get((failure.run.name, failure.run.seed), "") < failure.when
-    )
 
 
 def _say_why_apart(groups: Sequence[Group]) -> list[Group]:

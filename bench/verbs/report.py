@@ -41,9 +41,9 @@ def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
     if args.readme and not args.readme.is_file():
         raise RequestError(f"--readme {args.readme}: is no file")
-    stored, messages = Ledger(args.out).load()
-    failures = Ledger(args.out).failed()
-    shown = board(stored, failures)
+    ledger = Ledger(args.out)
+    stored, messages = ledger.load()
+    shown = board(stored, ledger.failed(), left_out=ledger.left_out())
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

@@ -24,6 +24,7 @@ from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
+from bench.store.record import LeftOut
 from bench.verbs import data_options
 from bench.verbs.options import whole
 
@@ -48,6 +49,8 @@ class Request:
     #: What was decided for the user, in one line each.
     notes: list[str]
     force: bool
+    #: Models of `--models all` that cannot run here.
+    left_out: list[LeftOut]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -117,13 +120,15 @@ def resolve(
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
     )
-    runs, folders = [], {}
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-        checkpoint, folder = preflight.checkpoint(spec, at, device)
-        preflight.check_length(spec, folder, contract)
+    places, left_out = preflight.usable(models, device, contract, by_name=args.models != "all")
+    notes += [place.note for *_, place in places if place.note]
+    notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
+    runs, folders = [], {}
+    for spec, at, place in places:
         for run in planning.plan(
-            [(spec, checkpoint)],
+            [(spec, place.checkpoint)],
             _seeds(args.seeds),
             contract,
             at,
@@ -133,13 +138,13 @@ def resolve(
             harness(),
         ):
             runs.append(run)
-            folders[run.id] = folder
+            folders[run.id] = place.folder
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise RequestError(
             f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
         )
-    return Request(runs, contract, folders, train, evaluation, notes, args.force)
+    return Request(runs, contract, folders, train, evaluation, notes, args.force, left_out)
 
 
 def selection(request: Request, ledger: Ledger) -> Path:

@@ -53,6 +53,8 @@ def execute(args: argparse.Namespace) -> Output:
     requested = request.resolve(args, packages.versions)
     ledger = Ledger(args.out)
     failures = carry_out(args, requested, ledger, packages)
+    if args.models == "all" and not packages.trial:
+        ledger.leave_out(requested.contract.digest, requested.runs[0].scale, requested.left_out)
     return board_of(requested, ledger, 1 if failures else 0, packages.trial)
 
 
@@ -63,12 +65,14 @@ def board_of(
     stored, messages = ledger.load()
     failures = ledger.failed()
     asked = [setting(run) for run in requested.runs]
-    file = report.write(board(stored, failures, asked), ledger.out / f"{report.NAME}.md")
+    left_out = ledger.left_out()
+    file = report.write(board(stored, failures, asked, left_out), ledger.out / f"{report.NAME}.md")
     contract = requested.contract.digest
     shown = board(
         [item for item in stored if item.record.run.contract.digest == contract and trial_of(item) == trial],
         [item for item in failures if item.run.contract.digest == contract and trial_of(item) == trial],
         asked,
+        left_out,
     )
     lines = [leaderboard.terminal(shown, report.width()), ""]
     lines += [f"left out: {message}" for message in messages]
