@@ -107,6 +107,8 @@ class ModelSpec(_Frozen):
     #: An ungated repository with the same weights, for those who may not have the first; its commit.
     mirror: str | None = None
     mirror_revision: str = "main"
+    #: Of the published `config.json`, what decides the architecture's size; for planning without a network.
+    config: dict[str, Any] = Field(default_factory=dict)
     #: Folder name under `models/twins/`, or none where the model has no miniature.
     twin: Name | None = None
     #: Another prompt template than the contract's; such a row is badged.

@@ -216,10 +216,13 @@ class Bench:
     folder: Path
     ran: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
 
-    def __call__(self, *words: str, token: str | None = None, out: str = "out", **settings: str) -> str:
+    def __call__(self, *words: str, token: str | None = None, out: str = "out") -> str:
         """Run the command; its output and messages."""
-        settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **settings}
-        settings.setdefault("BENCH_CACHE", str(self.folder / "cache"))
+        settings = {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "BENCH_CACHE": str(self.folder / "cache"),
+        }
         done = subprocess.run(
             [sys.executable, "-m", "bench.cli", *words, "--out", str(self.folder / out)],
             env=self.hub.environment(self.folder / "home", token, **settings),
@@ -238,61 +241,137 @@ class Bench:
         return {stored.record.run.name: stored.record for stored in Ledger(self.folder / out).load()[0]}
 
 
+def stock(hub: Hub, folder: Path, shared: Path, *names: str) -> None:
+    """Put small checkpoints of these models on a hub, and Dolly."""
+    for name in names:
+        published.make_checkpoint(name, folder / name, shared / "tokenizers")
+        published.publish_model(hub, name, folder / name, readers=["reader"])
+    published.publish_dataset(
+        hub, "dolly", shared / "data" / "dolly" / "databricks-dolly-15k.jsonl", rows=600
+    )
+
+
 @pytest.fixture(scope="module")
-def stocked(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub with every checkpoint of the registry that has a small form, and Dolly."""
-    folder = tmp_path_factory.mktemp("checkpoints")
+def bench(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The command before a hub that has GPT-2 and nothing else of the registry."""
+    folder = tmp_path_factory.mktemp("gpt2")
     with Hub(TOKENS) as hub:
-        for name in published.CHECKPOINTS:
-            published.make_checkpoint(name, folder / name, shared / "tokenizers")
-            published.publish_model(hub, name, folder / name, readers=["reader"])
-        dolly = shared / "data" / "dolly" / "databricks-dolly-15k.jsonl"
-        published.publish_dataset(hub, "dolly", dolly, rows=600)
-        yield hub
+        stock(hub, folder, shared, "gpt2")
+        yield Bench(hub, folder)
 
 
-@pytest.fixture
-def bench(stocked: Hub, tmp_path: Path) -> Bench:
-    return Bench(stocked, tmp_path)
-
-
-def test_a_published_checkpoint_goes_from_the_hub_to_a_record(bench: Bench) -> None:
-    bench.hub.forget()
-    text = bench(*RUN, "--models", "gpt2")
+@pytest.fixture(scope="module")
+def gpt2(bench: Bench) -> Any:
+    """The record of GPT-2, asked for by `--models all`."""
+    text = bench(*RUN, "--models", "all")
     assert bench.status == 0, text
-    record = bench.records()["gpt2"]
-    assert record.run.checkpoint.model_dump(exclude_none=True) == {
-        "source": GPT2,
-        "revision": PINNED,
-        "kind": "hub",
-    }
-    assert record.spent.steps == 4
-    assert record.run.contract.train.name == "dolly"
-    assert record.data.prepared["dolly"]["rows"] == 600
+    return bench.records()["gpt2"]
+
+
+def test_a_published_checkpoint_goes_from_the_hub_to_a_record(bench: Bench, gpt2: Any) -> None:
+    checkpoint = {"source": GPT2, "revision": PINNED, "kind": "hub"}
+    assert gpt2.run.checkpoint.model_dump(exclude_none=True) == checkpoint
+    assert (gpt2.spent.steps, gpt2.run.contract.train.name) == (4, "dolly")
     assert bench.hub.downloads(GPT2, PINNED)["model.safetensors"] == 1
     assert "pytorch_model.bin" not in bench.hub.downloads(GPT2)
-    unpinned = {request.path for request in bench.hub.requests if "/resolve/main/" in request.path}
-    assert not {path for path in unpinned if GPT2 in path}, "nothing of the run comes from a branch"
 
 
-def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(bench: Bench) -> None:
-    text = bench(*RUN, "--models", "gpt2,llama-2-7b")
+def test_nothing_of_a_run_comes_from_a_branch(bench: Bench, gpt2: Any) -> None:
+    assert not [request.path for request in bench.hub.requests if "/resolve/main/" in request.path]
+
+
+def test_all_models_are_those_that_can_run_and_the_others_are_listed(bench: Bench, gpt2: Any) -> None:
+    output, board = bench.ran[0].stdout, (bench.folder / "out" / "leaderboard.md").read_text()
+    assert "### Left out" in board
+    for text in (output, board):
+        flat = " ".join(text.split())
+        assert "llama-2-7b: too large; model 'llama-2-7b' has 6.7B parameters and there is no CUDA" in flat
+        assert "phi-1.5: out of reach; model 'phi-1.5': microsoft/phi-1" in flat
+        assert "gpt2: " not in flat.partition("eft out")[2]
+
+
+def test_what_was_left_out_stays_on_the_board(bench: Bench, gpt2: Any) -> None:
+    assert "phi-1.5: out of reach" in bench("report")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "part"),
+    [
+        ("team/gated", "model 'mine': team/gated@main is gated; accept its licence"),
+        ("team/huge", "model 'mine' needs 400000.0 GB in "),
+        ("team/large", "model 'mine' has 2.0B parameters and there is no CUDA GPU"),
+        ("team/short", "model 'mine' has 128 positions, --max-length is 160"),
+    ],
+)
+def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
+    bench: Bench, checkpoint: str, part: str
+) -> None:
+    """Although the description of a gated repository is public, and the other model could run."""
+    (bench.folder / "models").mkdir(exist_ok=True)
+    spec = (ROOT / "models" / "gpt2.toml").read_text().replace(GPT2, checkpoint).replace(PINNED, "main")
+    own = bench.folder / "models" / "mine.toml"
+    own.write_text(spec)
+    sizes = {"team/huge": 4 * 10**14, "team/large": 8 * 10**9}
+    config = json.dumps({"n_positions": 128 if checkpoint == "team/short" else 1024})
+    weights = Content(b"", claimed=sizes[checkpoint]) if checkpoint in sizes else bytes(4000)
+    if checkpoint == "team/huge":  # few numbers, and files beside them that no disk holds
+        spare = {"tokenizer.model": weights}
+        bench.hub.create(checkpoint, {**WHOLE, "config.json": config, **spare})
+    else:
+        files = {**WHOLE, "config.json": config, "model.safetensors": weights}
+        bench.hub.create(checkpoint, files, gated="manual" if checkpoint == "team/gated" else False)
+    text = bench(*RUN, "--models", "gpt2,mine", out="none")
+    own.unlink()
     assert bench.status == 2
-    assert (
-        text.strip()
-        .splitlines()[-1]
-        .startswith("bench: model 'llama-2-7b': meta-llama/Llama-2-7b-hf@01c7f73d771d is gated")
-        or "has 6.7B parameters and there is no CUDA GPU" in text
-    )
-    assert not (bench.folder / "out").exists()
+    assert part in text.strip().splitlines()[-1]
+    assert not (bench.folder / "none").exists()
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(bench: Bench) -> None:
-    huge = {**WHOLE, "model.safetensors": Content(b"", claimed=10**15)}
-    (bench.folder / "models").mkdir()
-    spec = (ROOT / "models" / "gpt2.toml").read_text().replace(GPT2, "team/huge").replace(PINNED, "main")
-    (bench.folder / "models" / "huge.toml").write_text(spec)
-    bench.hub.create("team/huge", {**huge, "config.json": json.dumps({"dtype": "float32"})})
-    text = bench(*RUN, "--models", "huge")
-    assert bench.status == 2
-    assert "parameters and there is no CUDA GPU" in text or "needs 1000000.0 GB in" in text
+def test_with_the_hub_away_what_is_cached_is_run_again_and_gives_the_same_numbers(
+    bench: Bench, gpt2: Any
+) -> None:
+    with bench.hub.down():
+        text = bench(*RUN, "--models", "gpt2", out="again")
+    assert bench.status == 0, text
+    again = bench.records("again")["gpt2"]
+    assert (again.id, again.scores) == (gpt2.id, gpt2.scores)
+
+
+@pytest.mark.slow
+def test_a_download_that_is_cut_fails_its_run_and_is_taken_up_again(shared: Path, tmp_path: Path) -> None:
+    with Hub(TOKENS) as hub:
+        bench = Bench(hub, tmp_path)
+        stock(hub, tmp_path / "checkpoints", shared, "gpt2")
+        hub.cut("model.safetensors", after=1_000_000, times=50)
+        text = bench(*RUN, "--models", "gpt2")
+        assert bench.status == 1
+        assert "failed in stage 'load'" in text
+        hub._cuts.clear()
+        text = bench(*RUN, "--models", "gpt2")
+        assert bench.status == 0, text
+        assert any(request.range for request in hub.requests if "model.safetensors" in request.path)
+
+
+@pytest.mark.slow
+def test_every_published_model_goes_from_the_hub_to_one_board(shared: Path, tmp_path: Path) -> None:
+    """First without a token, then with one: the gated models join the same board."""
+    with Hub(TOKENS) as hub:
+        bench = Bench(hub, tmp_path)
+        stock(hub, tmp_path / "checkpoints", shared, *published.CHECKPOINTS)
+        text = bench(*RUN, "--models", "all")
+        assert bench.status == 0, text
+        assert set(bench.records()) == {*published.CHECKPOINTS} - {*LLAMAS}
+        assert "smollm2-135m: out of reach" in text
+        text = bench(*RUN, "--models", "all", token="hf_reader")
+        assert bench.status == 0, text
+        records = bench.records()
+        assert set(records) == {*published.CHECKPOINTS}
+        for name, record in records.items():
+            entry = published.spec("models", name)
+            assert record.run.checkpoint.source == entry["checkpoint"]
+            assert (
+                record.run.checkpoint.revision
+                == hub.repositories["models", entry["checkpoint"]].branches["main"]
+            )
+            assert record.run.model.architecture == published.CHECKPOINTS[name].architecture
+        assert "gated" not in (tmp_path / "out" / "leaderboard.md").read_text()

@@ -15,10 +15,12 @@ from typing import Any, Literal
 
 from bench import registry
 from bench.cache import kept_digest
+from bench.devices import Devices
 from bench.digest import digest, file_digest
 from bench.errors import Gated, NotEnough, RequestError, Unreachable, UnsafeRequest
 from bench.launch import hub
 from bench.registry import TWINS
+from bench.run import cost
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
@@ -81,8 +83,31 @@ def locate(
     return place
 
 
+def unasked(spec: ModelSpec, scale: Scale) -> Place:
+    """The place of a model on another machine, by its spec alone."""
+    if scale == "mini":
+        return Place(*_twin(spec))
+    if Path(spec.checkpoint).is_absolute():
+        return Place(*_local(spec))
+    return Place(Checkpoint(source=spec.checkpoint, revision=spec.revision, kind="hub"), None)
+
+
+def check_memory(spec: ModelSpec, scale: Scale, machine: Devices, contract: Contract) -> None:
+    """Raise `NotEnough` where a model needs clearly more than the smallest of these GPUs has."""
+    what = cost.setting(spec, spec.recipe_at(scale), "transformers", "cuda")
+    if what is None or scale == "mini" or not machine.gpus:
+        return
+    gpu = min(machine.gpus, key=lambda gpu: gpu.memory)
+    needed = cost.cost(what, contract, gpu.memory).peak
+    if needed * (1 - cost.EXPECTED_ERROR) > gpu.memory:
+        raise NotEnough(
+            f"model '{spec.name}' needs about {needed / cost.GIB:.0f} GB and the {gpu.name} has "
+            f"{gpu.memory / cost.GIB:.0f} GB; use a smaller --max-length or a smaller model"
+        )
+
+
 def check_size(spec: ModelSpec, device: Device, parameters: int | None = None) -> None:
-    """Raise `NotEnough` for a model that is too large for this machine."""
+    """Raise `NotEnough` for a model that no CPU trains in any time that a user would wait."""
     parameters = parameters or spec.parameters
     if device == "cpu" and parameters > LARGEST_ON_CPU:
         twin = "use its twin by --scale mini, or a smaller model" if spec.twin else "use a smaller model"
@@ -103,7 +128,7 @@ def _local(spec: ModelSpec) -> tuple[Checkpoint, Path]:
 
 
 def usable(
-    models: Sequence[tuple[ModelSpec, Scale]], device: Device, contract: Contract, by_name: bool
+    models: Sequence[tuple[ModelSpec, Scale]], machine: Devices, contract: Contract, by_name: bool
 ) -> tuple[list[tuple[ModelSpec, Scale, Place]], list[LeftOut]]:
     """The models that can run here with their places, and those that cannot, with the reason.
 
@@ -114,7 +139,8 @@ def usable(
     for spec, scale in models:
         reserved = sum(place.download for _, _, place in places)
         try:
-            places.append((spec, scale, locate(spec, scale, device, contract, reserved)))
+            check_memory(spec, scale, machine, contract)
+            places.append((spec, scale, locate(spec, scale, machine.device, contract, reserved)))
         except (Unreachable, NotEnough, UnsafeRequest) as error:
             if by_name:
                 raise

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import devices, provenance, registry
 from bench.data import prepare
+from bench.devices import Devices
 from bench.errors import RequestError, UnknownName
 from bench.harness import harness
 from bench.launch import preflight
@@ -89,20 +90,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def resolve(
-    args: argparse.Namespace, versions: Mapping[str, str] | None = None, run_code: bool = True
+    args: argparse.Namespace,
+    versions: Mapping[str, str] | None = None,
+    run_code: bool = True,
+    elsewhere: bool = False,
 ) -> Request:
     """The runs that the options name; without `run_code` no code of a metric is loaded.
 
-    Raises `RequestError` and its kinds.
+    `elsewhere` plans for another machine's GPU: neither this machine nor the hub is asked. Raises
+    `RequestError` and its kinds.
     """
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
-    device = devices.here().device
-    if note := devices.here().note:
-        notes.append(note)
+    machine = Devices("cuda") if elsewhere else devices.here()
+    device = machine.device
+    if machine.note:
+        notes.append(machine.note)
     scale = _scale(args.scale, device, notes)
     models = _models(args.models, scale, notes)
     metrics = tuple(name for name in args.metrics.split(",") if name)
@@ -122,7 +128,10 @@ def resolve(
     )
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-    places, left_out = preflight.usable(models, device, contract, by_name=args.models != "all")
+    if elsewhere:
+        places, left_out = [(spec, at, preflight.unasked(spec, at)) for spec, at in models], []
+    else:
+        places, left_out = preflight.usable(models, machine, contract, by_name=args.models != "all")
     notes += [place.note for *_, place in places if place.note]
     notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     runs, folders = [], {}
@@ -168,7 +177,7 @@ def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
     if asked != "auto":
         return "mini" if asked == "mini" else "full"
     if device == "cuda":
-        notes.append("scale full: a CUDA GPU is present")
+        notes.append("scale full: for a CUDA GPU")
         return "full"
     notes.append("scale mini: no CUDA GPU, so each model is represented by its twin of 1 to 2.5M parameters")
     return "mini"
