@@ -1,4 +1,4 @@
-"""One way to turn a value into an identity: SHA-256 over canonical JSON."""
+"""One way to turn a value into an identity, SHA-256 over canonical JSON, and what differs between two."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def file_digest(path: Path) -> str:
         while block := handle.read(1 << 20):
             state.update(block)
         return state.hexdigest()
+
+
+def differences(prefix: str, left: Any, right: Any) -> list[tuple[str, tuple[Any, Any]]]:
+    """(dotted key, the two values) for every part in which two JSON-like values differ."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        parts = []
+        for key in [*left, *(k for k in right if k not in left)]:
+            parts += differences(f"{prefix}.{key}" if prefix else key, left.get(key), right.get(key))
+        return parts
+    return [] if left == right else [(prefix, (left, right))]

@@ -11,7 +11,8 @@ exception is a defect of the program and keeps its traceback.
     │   ├── DataError             a data file that is missing, empty, unreadable or too small
     │   ├── Unreadable            no file, too large, or not what it should be
     │   ├── UnsafeRequest         pickle weights, remote code, a path that leaves the workspace
-    │   ├── Unreachable           a hub repository that is gated, absent or out of reach
+    │   ├── Unreachable           a hub repository that is absent or out of reach
+    │   │   └── Gated             its licence has to be accepted first
     │   ├── NotEnough             no GPU, too little disk or memory for what was asked
     │   ├── MetricUnavailable     an `evaluate` metric that cannot be loaded here
     │   ├── Incomparable          two sets of records with nothing in common
@@ -83,6 +84,15 @@ class UnsafeRequest(RequestError):
 
 class Unreachable(RequestError):
     """A hub repository that is gated, does not exist or cannot be reached."""
+
+    def __init__(self, message: str, answered: bool = False) -> None:
+        #: Whether the hub itself said so; else it could not be asked.
+        self.answered = answered
+        super().__init__(message)
+
+
+class Gated(Unreachable):
+    """A hub repository whose licence has to be accepted first."""
 
 
 class NotEnough(RequestError):

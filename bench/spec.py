@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-from bench.digest import digest
+from bench.digest import differences, digest
 from bench.errors import BudgetError
 
 Scale = Literal["mini", "full"]
@@ -120,6 +120,11 @@ class ModelSpec(_Frozen):
     parameters: int = Field(gt=0)
     #: True where the hub asks to accept a licence first.
     gated: bool = False
+    #: An ungated repository with the same weights, for those who may not have the first; its commit.
+    mirror: str | None = None
+    mirror_revision: str = "main"
+    #: Of the published `config.json`, what decides the architecture's size; for planning without a network.
+    config: dict[str, Any] = Field(default_factory=dict)
     #: Folder name under `models/twins/`, or none where the model has no miniature.
     twin: Name | None = None
     #: Another prompt template than the contract's; such a row is badged.
@@ -274,7 +279,7 @@ class Contract(_Frozen):
 
     def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> the two values, for every part in which two contracts differ."""
-        return dict(_differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+        return dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
 
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
@@ -287,12 +292,3 @@ class Contract(_Frozen):
             f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
             f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}."
         )
-
-
-def _differences(prefix: str, left: Any, right: Any) -> list[tuple[str, tuple[Any, Any]]]:
-    if isinstance(left, dict) and isinstance(right, dict):
-        differences = []
-        for key in [*left, *(k for k in right if k not in left)]:
-            differences += _differences(f"{prefix}.{key}" if prefix else key, left.get(key), right.get(key))
-        return differences
-    return [] if left == right else [(prefix, (left, right))]

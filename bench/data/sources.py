@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,10 @@ def identity(spec: DatasetSpec) -> str:
     """
     if spec.file is not None:
         return file_digest(_existing(spec, Path(spec.file)))
-    commit = spec.revision if _COMMIT.fullmatch(spec.revision) else _resolve(spec)
-    return digest([spec.hub, commit, spec.split, spec.subset, SUBSET_SEED])
+    try:
+        return digest([spec.hub, _commit(spec), spec.split, spec.subset, SUBSET_SEED])
+    except Exception as error:  # the hub client raises a dozen unrelated types
+        raise _unreachable(spec, error) from error
 
 
 def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
@@ -230,7 +233,7 @@ def _hub_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
     from datasets import load_dataset  # here: slow to import, and most runs read a file
 
     try:
-        stream = load_dataset(str(spec.hub), revision=spec.revision, split=spec.split, streaming=True)
+        stream = load_dataset(str(spec.hub), revision=_commit(spec), split=spec.split, streaming=True)
         if spec.subset:
             stream = stream.shuffle(seed=SUBSET_SEED, buffer_size=SUBSET_BUFFER).take(spec.subset)
         for row in stream:
@@ -239,17 +242,25 @@ def _hub_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
         raise _unreachable(spec, error) from error
 
 
-def _resolve(spec: DatasetSpec) -> str:
+def _commit(spec: DatasetSpec) -> str:
+    """The commit that is read: a branch that moves meanwhile gives no other rows than the plan names."""
+    return spec.revision if _COMMIT.fullmatch(spec.revision) else _resolved(str(spec.hub), spec.revision)
+
+
+@cache
+def _resolved(repository: str, revision: str) -> str:
     from huggingface_hub import HfApi
 
-    try:
-        return str(HfApi().dataset_info(str(spec.hub), revision=spec.revision).sha)
-    except Exception as error:
-        raise _unreachable(spec, error) from error
+    return str(HfApi().dataset_info(repository, revision=revision).sha)
 
 
 def _unreachable(spec: DatasetSpec, error: Exception) -> Unreachable:
+    remedy = f"give a local copy by --data {spec.name}=FILE"
+    where = f"data set '{spec.name}': {spec.hub}@{spec.revision[:12]}"
+    if "gated" in str(error).lower():
+        return Unreachable(
+            f"{where} is gated; accept its licence on the hub and run `hf auth login`, or {remedy}"
+        )
     return Unreachable(
-        f"data set '{spec.name}': {spec.hub}@{spec.revision[:12]} cannot be fetched "
-        f"({type(error).__name__}); check the network, or give a local copy by --data {spec.name}=FILE"
+        f"{where} cannot be fetched ({type(error).__name__}); check the network and the name, or {remedy}"
     )

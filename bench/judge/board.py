@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING
 
 from bench.digest import digest
 from bench.judge import pooling
+from bench.judge.absences import absent, still_failed
 from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.pooling import KINDS
 from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
-from bench.store.record import Failure, Record
+from bench.store.record import Failure, LeftOut, Record
 from bench.store.sides import trial_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Key = tuple[str, Scale, str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
-class Cost:
+class RowCost:
     """What one run of a row took, averaged over its seeds; peaks are the highest."""
 
     trainable_parameters: int
@@ -72,7 +73,7 @@ class BoardRow:
     gain: Mapping[str, Interval]
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
-    cost: Cost
+    cost: RowCost
     doubts: tuple[Doubt, ...]
 
     @property
@@ -112,6 +113,8 @@ class Group:
     exact: bool
     #: What `--with` asked for; empty under the installed versions.
     trial: tuple[str, ...] = ()
+    #: Models without a row that could not be run where `--models all` asked for them.
+    missing: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,10 @@ class Board:
 
 
 def board(
-    stored: Sequence[Stored], failures: Sequence[Failure] = (), asked: Collection[str] = frozenset()
+    stored: Sequence[Stored],
+    failures: Sequence[Failure] = (),
+    asked: Collection[str] = frozenset(),
+    left_out: Sequence[LeftOut] = (),
 ) -> Board:
     """The board of these records; `asked` holds the settings (`setting`) that go before newer ones."""
     digests = _ContractDigests()
@@ -163,10 +169,11 @@ def board(
                 apart="",
                 rows=_rows(sets, scores),
                 references=_references(sets),
-                failures=_still_failed(died.pop((key[0], key[1], key[3]), []), newest),
+                failures=still_failed(died.pop((key[0], key[1], key[3]), []), newest),
                 left_out=len(together[key]) - shown,
                 exact=exact,
                 trial=key[3],
+                missing=absent(left_out, key[0], key[1], newest) if not key[3] else (),
             )
         )
     for only in died.values():
@@ -242,10 +249,10 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
     )
 
 
-def _cost(runs: Sequence[Stored]) -> Cost:
+def _cost(runs: Sequence[Stored]) -> RowCost:
     spent = [stored.record.spent for stored in runs]
     gpu = [memory for spending in spent if (memory := spending.training_gpu_memory) is not None]
-    return Cost(
+    return RowCost(
         trainable_parameters=spent[0].trainable_parameters,
         parameters=spent[0].parameters,
         tokens_per_second=fmean(spending.tokens_per_second for spending in spent),
@@ -264,18 +271,6 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
         if name in record.scores
     ]
     return tuple(sorted(rows, key=lambda row: -row.scores[MAIN].mean))
-
-
-def _still_failed(died: Sequence[Failure], newest: Mapping[str, Sequence[Stored]]) -> tuple[Failure, ...]:
-    """Failures that no later success of the same model and seed has made good."""
-    done = {
-        (model, stored.record.run.seed): stored.record.provenance.finished
-        for model, runs in newest.items()
-        for stored in runs
-    }
-    return tuple(
-        failure for failure in died if done.get((failure.run.name, failure.run.seed), "") < failure.when
-    )
 
 
 def _say_why_apart(groups: Sequence[Group]) -> list[Group]:

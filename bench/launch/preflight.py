@@ -7,23 +7,50 @@ prevents.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 
 from bench.cache import kept_digest
+from bench.devices import Devices
 from bench.digest import digest, file_digest
-from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
+from bench.errors import Gated, NotEnough, RequestError, Unreachable, UnsafeRequest
 from bench.files import is_file
+from bench.launch import hub
 from bench.registry import TWINS
+from bench.run import cost
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
+from bench.store.record import LeftOut
 from bench.train import gguf, local
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
-TIMEOUT = 10.0
+#: In this order: the first that an error is of.
+WHY: dict[type[Exception], Literal["gated", "out of reach", "too large", "refused"]] = {
+    Gated: "gated",
+    Unreachable: "out of reach",
+    NotEnough: "too large",
+    UnsafeRequest: "refused",
+}
 _CONTENT = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
 _IDENTIFYING = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model's weights come from."""
+
+    checkpoint: Checkpoint
+    #: On this machine; none for the hub.
+    folder: Path | None
+    #: Bytes that have to be fetched first.
+    download: int = 0
+    #: What the user should know about how they were found.
+    note: str = ""
 
 
 def checkpoint(spec: ModelSpec, scale: Scale, device: Device) -> tuple[Checkpoint, Path | None]:
@@ -31,29 +58,105 @@ def checkpoint(spec: ModelSpec, scale: Scale, device: Device) -> tuple[Checkpoin
 
     Raises `RequestError` and its kinds for a checkpoint that cannot be used here.
     """
-    if scale == "mini":
-        return _twin(spec)
-    if device == "cpu" and spec.parameters > LARGEST_ON_CPU:
-        raise NotEnough(
-            f"model '{spec.name}' has {spec.parameters / 1e9:.1f}B parameters and there is no CUDA GPU; "
-            f"use its twin by --scale mini, or a smaller model"
-        )
-    folder = Path(spec.checkpoint)
-    if folder.is_absolute() and folder.suffix == gguf.SUFFIX:
-        return _gguf(folder), folder
-    if folder.is_absolute():
-        return Checkpoint(source=spec.name, revision=_digest_of(folder), kind="folder"), folder
-    return Checkpoint(source=spec.checkpoint, revision=_on_hub(spec), kind="hub"), None
+    place = locate(spec, scale, device)
+    return place.checkpoint, place.folder
 
 
-def check_length(spec: ModelSpec, folder: Path | None, contract: Contract) -> None:
-    """Hold a local checkpoint's positions against the contract; the hub's are checked when it is loaded.
+def locate(
+    spec: ModelSpec, scale: Scale, device: Device, contract: Contract | None = None, reserved: int = 0
+) -> Place:
+    """The same with what has to be fetched; `reserved` bytes of the disk are for other models.
 
-    Raises `RequestError`.
+    Raises `RequestError` and its kinds, also for a contract that is longer than the model's positions.
     """
-    config = folder / "config.json" if folder and folder.is_dir() else None
-    if config is not None and is_file(config):
-        check_positions(spec.name, local.read_json(config), contract)
+    if scale == "mini":
+        place = Place(*_twin(spec))
+        config = local.read_json(_configuration(place))
+    elif Path(spec.checkpoint).is_absolute():
+        check_size(spec, device)
+        place = Place(*_local(spec))
+        config = {} if place.checkpoint.kind == "gguf" else local.read_json(_configuration(place))
+    else:
+        place, config = _on_hub(spec, device, reserved)
+    if contract is not None:
+        check_positions(spec.name, config, contract)
+    return place
+
+
+def unasked(spec: ModelSpec, scale: Scale) -> Place:
+    """The place of a model on another machine, by its spec alone."""
+    if scale == "mini":
+        return Place(*_twin(spec))
+    if Path(spec.checkpoint).is_absolute():
+        return Place(*_local(spec))
+    return Place(Checkpoint(source=spec.checkpoint, revision=spec.revision, kind="hub"), None)
+
+
+def check_memory(spec: ModelSpec, scale: Scale, machine: Devices, contract: Contract) -> None:
+    """Raise `NotEnough` where a model needs clearly more than the smallest of these GPUs has."""
+    what = cost.setting(spec, spec.recipe_at(scale), "transformers", "cuda")
+    if what is None or scale == "mini" or not machine.gpus:
+        return
+    gpu = min(machine.gpus, key=lambda gpu: gpu.memory)
+    needed = cost.cost(what, contract, gpu.memory).peak
+    if needed * (1 - cost.EXPECTED_ERROR) > gpu.memory:
+        raise NotEnough(
+            f"model '{spec.name}' needs about {needed / cost.GIB:.0f} GB and the {gpu.name} has "
+            f"{gpu.memory / cost.GIB:.0f} GB; use a smaller --max-length or a smaller model"
+        )
+
+
+def check_size(spec: ModelSpec, device: Device, parameters: int | None = None) -> None:
+    """Raise `NotEnough` for a model that no CPU trains in any time that a user would wait."""
+    parameters = parameters or spec.parameters
+    if device == "cpu" and parameters > LARGEST_ON_CPU:
+        twin = "use its twin by --scale mini, or a smaller model" if spec.twin else "use a smaller model"
+        raise NotEnough(
+            f"model '{spec.name}' has {parameters / 1e9:.1f}B parameters and there is no CUDA GPU; {twin}"
+        )
+
+
+def _configuration(place: Place) -> Path:
+    return Path(str(place.folder)) / "config.json"
+
+
+def _local(spec: ModelSpec) -> tuple[Checkpoint, Path]:
+    folder = Path(spec.checkpoint)
+    if folder.suffix == gguf.SUFFIX:
+        return _gguf(folder), folder
+    return Checkpoint(source=spec.name, revision=_digest_of(folder), kind="folder"), folder
+
+
+def usable(
+    models: Sequence[tuple[ModelSpec, Scale]], machine: Devices, contract: Contract, by_name: bool
+) -> tuple[list[tuple[ModelSpec, Scale, Place]], list[LeftOut]]:
+    """The models that can run here with their places, and those that cannot, with the reason.
+
+    A model that was asked for by name raises its reason instead; so do all of them where none is left.
+    """
+    places: list[tuple[ModelSpec, Scale, Place]] = []
+    left_out: list[LeftOut] = []
+    for spec, scale in models:
+        reserved = sum(place.download for _, _, place in places)
+        try:
+            check_memory(spec, scale, machine, contract)
+            places.append((spec, scale, locate(spec, scale, machine.device, contract, reserved)))
+        except (Unreachable, NotEnough, UnsafeRequest) as error:
+            if by_name:
+                raise
+            left_out.append(
+                LeftOut(
+                    model=spec.name,
+                    scale=scale,
+                    contract=contract.digest,
+                    why=next(why for kind, why in WHY.items() if isinstance(error, kind)),
+                    reason=str(error),
+                    when=datetime.now(UTC).isoformat(timespec="seconds"),
+                )
+            )
+    if not places:
+        raise NotEnough("\n".join(["none of the models can run here", *(each.reason for each in left_out)]))
+    return places, left_out
 
 
 def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:
@@ -81,36 +184,34 @@ def _digest_of(folder: Path) -> str:
     return digest({file.name: kept_digest(file) for file in sorted(files)})
 
 
-def _on_hub(spec: ModelSpec) -> str:
-    """The commit of a hub checkpoint that is in the cache or can be fetched."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
+def _on_hub(spec: ModelSpec, device: Device, reserved: int) -> tuple[Place, Mapping[str, Any]]:
+    """A hub checkpoint by its commit, or the mirror that the spec names for those who may not have it."""
+    source, note = spec.checkpoint, ""
+    try:
+        found = hub.ask(spec)
+    except Unreachable as error:
+        check_size(spec, device)  # what could not run here in any case is not worth a login
+        if spec.mirror is None or not isinstance(error, Gated):
+            raise
+        source, found = spec.mirror, hub.ask(spec, spec.mirror, spec.mirror_revision)
+        note = f"model '{spec.name}': {spec.checkpoint} is gated, its mirror {source} is taken instead"
+    check_size(spec, device, found.parameters)
+    _enough_disk(spec, found.missing, reserved)
+    place = Place(
+        Checkpoint(source=source, revision=found.commit, kind="hub"), None, found.missing, found.note or note
+    )
+    return place, found.config
+
+
+def _enough_disk(spec: ModelSpec, missing: int, reserved: int) -> None:
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    if isinstance(try_to_load_from_cache(spec.checkpoint, "config.json", revision=spec.revision), str):
-        return spec.revision
-    remedy = "use its twin by --scale mini" if spec.twin else "check the network"
-    where = f"model '{spec.name}': {spec.checkpoint}@{spec.revision[:12]}"
-    try:
-        info = HfApi().model_info(spec.checkpoint, revision=spec.revision, timeout=TIMEOUT)
-    except Exception as error:  # the hub client raises a dozen unrelated types
-        if "gated" in str(error).lower() or "401" in str(error) or "403" in str(error):
-            raise Unreachable(
-                f"{where} is gated; accept its licence on the hub and run `hf auth login`, or {remedy}"
-            ) from error
-        raise Unreachable(
-            f"{where} is not in the cache and the hub cannot be reached ({type(error).__name__}); {remedy}"
-        ) from error
-    if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
-        raise UnsafeRequest(f"{where} has no safetensors weights; pickled weights run code: refused")
     cache = Path(HF_HUB_CACHE)
-    _enough_disk(spec, next(path for path in (cache, *cache.parents) if path.exists()))
-    return str(info.sha)
-
-
-def _enough_disk(spec: ModelSpec, folder: Path) -> None:
-    needed, free = spec.parameters * 2.2, shutil.disk_usage(folder).free
-    if needed > free:
+    folder = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(folder).free - reserved
+    if missing > free:
+        others = f" beside the {reserved / 1e9:.1f} GB of the models before it" if reserved else ""
         raise NotEnough(
-            f"model '{spec.name}' needs about {needed / 1e9:.0f} GB in {folder}, {free / 1e9:.0f} GB are "
-            "free; make room or set HF_HOME to another disk"
+            f"model '{spec.name}' needs {missing / 1e9:.1f} GB in {folder}, {max(free, 0) / 1e9:.1f} GB are "
+            f"free{others}; make room or set HF_HOME to another disk"
         )

@@ -70,6 +70,7 @@ def _group(group: Group) -> dict[str, Any]:
             }
             for failure in group.failures
         ],
+        "missing": [model.model_dump(include={"model", "why", "reason"}) for model in group.missing],
         "left_out": group.left_out,
     }
 

@@ -78,6 +78,11 @@ def failed(group: Group) -> list[str]:
     return lines
 
 
+def missing(group: Group) -> list[str]:
+    """Per model that could not be run at all, one line: which and why."""
+    return [f"{model.model}: {model.why}; {model.reason}" for model in group.missing]
+
+
 def versions(group: Group) -> str:
     """The packages that the rows' numbers depend on; where rows differ, who has which."""
     holders: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +25,7 @@ from bench import files
 from bench.errors import RecordError, Unreadable
 from bench.files import LARGEST_DESCRIPTION as LARGEST
 from bench.store.damage import Verified, damage
-from bench.store.record import COMPLETIONS, CURVE, RECORD, SCORES, Failure, Record, seal, unseal
+from bench.store.record import COMPLETIONS, CURVE, RECORD, SCORES, Failure, LeftOut, Record, seal, unseal
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Ledger:
         self.out = out
         self.runs = out / "runs"
         self.failures = out / "failed"
+        self.missing = out / "left-out"
         self.work = out / ".work"
         #: Answers of untuned models, which runs take from each other (`bench.run.untuned`).
         self.untuned = out / ".untuned"
@@ -150,6 +151,25 @@ class Ledger:
         fresh = file.with_suffix(".tmp")
         fresh.write_text(failure.model_dump_json(indent=1) + "\n", encoding="utf-8")
         fresh.replace(file)
+
+    def leave_out(self, contract: str, scale: str, models: Sequence[LeftOut]) -> None:
+        """Keep which models a request for all of them left out; replaces what an earlier one did."""
+        file = self.missing / f"{contract[:16]}-{scale}.json"
+        if not models:
+            file.unlink(missing_ok=True)
+            return
+        self.missing.mkdir(parents=True, exist_ok=True)
+        fresh = file.with_suffix(".tmp")
+        fresh.write_text(json.dumps([model.model_dump() for model in models], indent=1), encoding="utf-8")
+        fresh.replace(file)
+
+    def left_out(self) -> list[LeftOut]:
+        """What `leave_out` kept; a file that is damaged counts for nothing."""
+        models = []
+        for file in sorted(self.missing.glob("*.json")) if self.missing.is_dir() else []:
+            with suppress(OSError, ValueError, TypeError):
+                models += [LeftOut.model_validate(item) for item in json.loads(file.read_bytes())]
+        return models
 
     def _folders(self) -> Iterator[Path]:
         if self.runs.is_dir():

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.digest import digest
 from bench.errors import RecordError
 from bench.run.identity import Backend, Run
+from bench.spec import Scale
 
 FORMAT = 1
 #: version -> function that turns such a record's JSON into the next version's.
@@ -177,6 +178,18 @@ class Failure(_Part):
     when: str
     versions: dict[str, str] = Field(default_factory=dict)
     trial: tuple[str, ...] = ()
+
+
+class LeftOut(_Part):
+    """A model of `--models all` that could not be run here: what the board shows beside the failures."""
+
+    model: str
+    scale: Scale
+    #: Digest of the contract that it was left out of.
+    contract: str
+    why: Literal["gated", "out of reach", "too large", "refused"]
+    reason: str
+    when: str
 
 
 def weights_folder(adapter: bool) -> str:

@@ -76,6 +76,7 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         use_safetensors=True,
         trust_remote_code=False,
         quantization_config=quantised,
+        adapter_kwargs={"revision": revision},  # else an adapter is looked for at the branch `main`
         device_map=_placement(run, quantised is not None),
     )
     if quantised and run.device == "cpu":

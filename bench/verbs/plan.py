@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from statistics import median
 from typing import Any
 
+import psutil
+
+from bench import devices, provenance
 from bench.data import layout
 from bench.render.tables import columns
+from bench.render.text import costs
+from bench.run import cost
 from bench.run.identity import Run
+from bench.run.shape import stored_bytes
 from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output, request
 from bench.versions import environment
@@ -16,12 +23,19 @@ from bench.versions import environment
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench run` that say what to run."""
     request.configure(parser)
+    parser.add_argument(
+        "--gpu", choices=list(cost.CARDS), help="plan for this GPU instead of the devices of this machine"
+    )
 
 
 def execute(args: argparse.Namespace) -> Output:
-    """List the runs; nothing is prepared, loaded or written."""
+    """List the runs and their costs; nothing is prepared, loaded or written."""
     packages = environment.solve(args.packages)
-    asked = request.resolve(args, packages.versions, run_code=False, ladder=True)
+    card = cost.CARDS[args.gpu] if args.gpu else None
+    versions = dict(packages.versions)
+    if card and args.backend == "unsloth":
+        versions.setdefault("unsloth", "not installed here")
+    asked = request.resolve(args, versions, run_code=False, ladder=True, elsewhere=card is not None)
     environment.check_backend(asked.runs, packages)
     ledger = Ledger(args.out)
     finished, _ = ledger.load()
@@ -38,9 +52,75 @@ def execute(args: argparse.Namespace) -> Output:
     mapping = {spec.name: layout.in_words(spec) for spec in (asked.train, asked.eval)}
     read = [f"{name}: {words}" for name, words in mapping.items()]
     contracts = [contract.in_words() for contract in asked.contracts]
+    predicted = _costs(asked, card, finished)
     text = "\n".join([*contracts, *read, "", table, "", total, *asked.notes])
+    if predicted:
+        text += "\n\n" + costs.table(predicted, _device(card))
     contract = asked.contract.model_dump(mode="json")
-    return Output(text, {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes})
+    data = {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes}
+    return Output(text, data | {"costs": [costs.as_data(each) for each in predicted]})
+
+
+def _costs(asked: request.Request, card: cost.Card | None, finished: list[Stored]) -> list[costs.Predicted]:
+    """A prediction for every model at full scale whose shape is known; one for all of its seeds."""
+    predicted = []
+    for run in {run.name: run for run in asked.runs if run.scale == "full"}.values():
+        value = predict(run, card)
+        if value is not None:
+            similar = [stored for stored in finished if _is_like(stored, run, card)]
+            predicted.append(_corrected(run, value, similar, card))
+    return predicted
+
+
+def predict(run: Run, card: cost.Card | None) -> cost.Cost | None:
+    """The cost of a run on a card, else on the devices of this machine; none where its shape is unknown."""
+    what = cost.setting(run.model, run.recipe, run.backend, run.device)
+    if what is None:
+        return None
+    stored = stored_bytes(run.model.config)
+    if card is None and run.device == "cuda":
+        gpu = min(devices.here().gpus, key=lambda gpu: gpu.memory)
+        alike = next((each for name, each in cost.CARDS.items() if name.partition("-")[0] in gpu.name), None)
+        card = alike or cost.CARDS["24GB"]
+        return cost.cost(what, run.contract, gpu.memory, card, stored=stored)
+    if card is not None:
+        return cost.cost(what, run.contract, card.memory, card, stored=stored)
+    memory = psutil.virtual_memory().total
+    return cost.cost(what, run.contract, memory, cores=provenance.cores(), stored=stored)
+
+
+def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
+    """Whether a record tells of this model, method and backend on this kind of device."""
+    its, place = stored.record.run, stored.record.provenance
+    same = (its.name, its.scale, its.recipe.method, its.device, its.backend) == (
+        *(run.name, run.scale, run.recipe.method),
+        *(run.device, run.backend),
+    )
+    return same and (card is None or card.name.partition("-")[0] in (place.gpu or ""))
+
+
+def _corrected(run: Run, value: cost.Cost, similar: list[Stored], card: cost.Card | None) -> costs.Predicted:
+    """The prediction times the median ratio of measured to predicted of records like it."""
+    memory, time = [], []
+    for stored in similar:
+        was = predict(stored.record.run.model_copy(update={"model": run.model}), card)
+        if was is None:
+            continue
+        spent = stored.record.spent
+        memory.append((spent.peak_gpu_memory or spent.peak_memory) / was.peak)
+        time.append(sum(spent.seconds.values()) / was.seconds)
+    if not memory:
+        return costs.Predicted(run, value)
+    return costs.Predicted(run, value.scaled(median(memory), median(time)), len(memory))
+
+
+def _device(card: cost.Card | None) -> str:
+    if card:
+        return f"{card.name}, {card.memory / cost.GIB:.1f} GB"
+    here = devices.here()
+    if here.gpus:
+        return here.gpus[0].name
+    return f"{provenance.cores()} CPU cores, {psutil.virtual_memory().total / cost.GIB:.1f} GB"
 
 
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def execute(args: argparse.Namespace) -> Output:
     """Write the reports and print the board."""
     if args.readme and not files.is_file(args.readme):
         raise RequestError(f"--readme {args.readme}: is no file")
-    stored, messages = Ledger(args.out).load()
-    failures = Ledger(args.out).failed()
-    shown = with_ladders(board(stored, failures))
+    ledger = Ledger(args.out)
+    stored, messages = ledger.load()
+    shown = with_ladders(board(stored, ledger.failed(), left_out=ledger.left_out()))
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

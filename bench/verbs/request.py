@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import devices, provenance, registry
 from bench.data import prepare
+from bench.devices import Devices
 from bench.errors import BudgetError, RequestError, UnknownName
 from bench.files import is_folder
 from bench.harness import harness
@@ -26,6 +27,7 @@ from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import Budget, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
 from bench.store.ledger import Ledger
+from bench.store.record import LeftOut
 from bench.verbs import data_options
 from bench.verbs.options import whole
 
@@ -51,6 +53,8 @@ class Request:
     #: What was decided for the user, in one line each.
     notes: list[str]
     force: bool
+    #: Models of `--models all` that cannot run here.
+    left_out: list[LeftOut]
 
     @property
     def contract(self) -> Contract:
@@ -103,21 +107,22 @@ def resolve(
     versions: Mapping[str, str] | None = None,
     run_code: bool = True,
     ladder: bool = False,
+    elsewhere: bool = False,
 ) -> Request:
     """The runs that the options name; without `run_code` no code of a metric is loaded.
 
-    Several budgets are allowed with `ladder`.
-
-    Raises `RequestError` and its kinds.
+    Several budgets are allowed with `ladder`. `elsewhere` plans for another machine's GPU: neither this
+    machine nor the hub is asked. Raises `RequestError` and its kinds.
     """
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
-    device = devices.here().device
-    if note := devices.here().note:
-        notes.append(note)
+    machine = Devices("cuda") if elsewhere else devices.here()
+    device = machine.device
+    if machine.note:
+        notes.append(machine.note)
     scale = _scale(args.scale, device, notes)
     models = methods.variants(
         _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
@@ -139,19 +144,28 @@ def resolve(
         metrics=metrics,
     )
     contracts = tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
+    for spec, at in models:
+        for each in contracts:
+            planning.check_micro_batch(spec, spec.recipe_at(at), each)
+    if elsewhere:
+        places, left_out = [(spec, at, preflight.unasked(spec, at)) for spec, at in models], []
+    else:
+        places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
+    notes += [place.note for *_, place in places if place.note]
+    notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     versions = versions if versions is not None else provenance.versions()
-    runs, folders = _planned(args, models, contracts, device, versions)
+    runs, folders = _planned(args, places, contracts, device, versions)
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise RequestError(
             f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
         )
-    return Request(runs, contracts, folders, train, evaluation, notes, args.force)
+    return Request(runs, contracts, folders, train, evaluation, notes, args.force, left_out)
 
 
 def _planned(
     args: argparse.Namespace,
-    models: list[tuple[ModelSpec, Scale]],
+    places: Sequence[tuple[ModelSpec, Scale, preflight.Place]],
     contracts: Sequence[Contract],
     device: Device,
     versions: Mapping[str, str],
@@ -159,16 +173,12 @@ def _planned(
     """The runs, budgets inside models and seeds innermost, and run id -> its checkpoint's folder."""
     runs: list[Run] = []
     folders: dict[str, Path | None] = {}
-    for spec, at in models:
-        for contract in contracts:
-            planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-        checkpoint, folder = preflight.checkpoint(spec, at, device)
-        preflight.check_length(spec, folder, contracts[0])
-        checked, seeds = [(spec, checkpoint)], _seeds(args.seeds)
+    for spec, at, place in places:
+        checked, seeds = [(spec, place.checkpoint)], _seeds(args.seeds)
         for contract in contracts:
             made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, harness())
             runs += made
-            folders.update(dict.fromkeys((run.id for run in made), folder))
+            folders.update(dict.fromkeys((run.id for run in made), place.folder))
     return runs, folders
 
 
@@ -207,7 +217,7 @@ def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
     if asked != "auto":
         return "mini" if asked == "mini" else "full"
     if device == "cuda":
-        notes.append("scale full: a CUDA GPU is present")
+        notes.append("scale full: for a CUDA GPU")
         return "full"
     notes.append("scale mini: no CUDA GPU, so each model is represented by its twin of 1 to 2.5M parameters")
     return "mini"

@@ -58,6 +58,8 @@ def execute(args: argparse.Namespace) -> Output:
     requested = request.resolve(args, packages.versions, ladder=True)
     ledger = Ledger(args.out)
     failures = carry_out(args, requested, ledger, packages)
+    if args.models == "all" and not packages.trial:
+        ledger.leave_out(requested.contract.digest, requested.runs[0].scale, requested.left_out)
     return board_of(requested, ledger, 1 if failures else 0, packages.trial)
 
 
@@ -68,12 +70,15 @@ def board_of(
     stored, messages = ledger.load()
     failures = ledger.failed()
     asked = [setting(run) for run in requested.runs]
-    file = report.write(with_ladders(board(stored, failures, asked)), ledger.out / f"{report.NAME}.md")
+    left_out = ledger.left_out()
+    everything = with_ladders(board(stored, failures, asked, left_out))
+    file = report.write(everything, ledger.out / f"{report.NAME}.md")
     contracts = {contract.digest for contract in requested.contracts}
     whole = board(
         [item for item in stored if item.record.run.contract.digest in contracts and trial_of(item) == trial],
         [item for item in failures if item.run.contract.digest in contracts and trial_of(item) == trial],
         asked,
+        left_out,
     )
     shown = with_ladders(whole)
     lines = [leaderboard.terminal(shown, report.width()), ""]

@@ -13,7 +13,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from bench.judge.board import MAIN, BoardRow, Cost, Group
+from bench.judge.board import MAIN, BoardRow, Group, RowCost
 from bench.render import facts, words
 from bench.render.page import draw
 from bench.stats import Interval
@@ -32,7 +32,7 @@ class CostAxis:
     """One way in which a model costs something."""
 
     name: str
-    value: Callable[[Cost], float]
+    value: Callable[[RowCost], float]
     show: Callable[[float], str]
 
 

@@ -63,6 +63,7 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
             for note in notes
         ],
         "failures": facts.failed(group),
+        "missing": facts.missing(group),
         "left_out": facts.left_out(group),
         "answers": None,
         "details": None,

@@ -54,6 +54,8 @@ def markdown_group(group: Group, chart: str | None = None) -> list[str]:
     ]
     if group.failures:
         lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
+    if group.missing:
+        lines += ["", "### Left out", "", *(f"- {md(line)}" for line in facts.missing(group))]
     if group.rows:
         lines += ["", f"Run with {code(facts.command(group))}; {md(facts.places(group))}.", ""]
         lines += [f"Versions: {md(facts.versions(group))}."]
@@ -156,6 +158,12 @@ def _terminal_group(group: Group, width: int) -> list[str]:
         lines += _wrap(text, width, indent="   ")
     if group.failures:
         lines += ["", *(line for text in facts.failed(group) for line in _wrap(text, width, indent="   "))]
+    if group.missing:
+        lines += [
+            "",
+            "Left out:",
+            *(line for text in facts.missing(group) for line in _wrap(text, width, "   ")),
+        ]
     if group.left_out:
         lines += _wrap(facts.left_out(group), width)
     return lines

@@ -29,7 +29,7 @@ import numpy as np
 
 from bench import stats
 from bench.errors import Incomparable
-from bench.judge.evidence import evidence, same_weights, written
+from bench.judge.explain.evidence import evidence, same_weights, written
 from bench.store.ledger import Stored
 from bench.store.scores import METRIC, Floats, aligned, series, units
 

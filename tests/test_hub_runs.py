@@ -1,0 +1,377 @@
+"""From the hub to a record: what `bench run --scale full` finds, fetches, refuses and leaves out.
+
+The hub is the stand-in; the checkpoints have the true classes, names and tokenizers of the registry and
+small random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import published
+import pytest
+from conftest import ROOT
+from hub import PROXIES, Hub
+from hub_repositories import Content
+from huggingface_hub import HfApi, constants, file_download
+
+from bench import registry
+from bench.errors import RequestError
+from bench.launch import hub as preflight_hub
+from bench.launch.hub import Published
+from bench.store.ledger import Ledger
+
+Ask = Callable[..., "Published | str"]
+
+TOKENS = {"hf_reader": "reader", "hf_stranger": "stranger"}
+GPT2, PINNED = "openai-community/gpt2", str(published.spec("models", "gpt2")["revision"])
+LLAMAS = ("llama-2-7b", "llama-3.1-8b")
+CONFIG = json.dumps({"model_type": "gpt2", "n_positions": 1024, "dtype": "float32"})
+WHOLE = {"config.json": CONFIG, "model.safetensors": bytes(4000), "tokenizer.json": "{}"}
+SHORT = ["--budget", "smoke", "--eval-limit", "20", "--max-length", "160", "--max-new-tokens", "12"]
+RUN = ["run", "--scale", "full", "--train", "dolly", "--backend", "transformers", *SHORT]
+#: Name of a question -> repository and revision.
+QUESTIONS = {
+    "whole": ("team/whole", "main"),
+    "sharded": ("team/sharded", "main"),
+    "gated": ("team/gated", "main"),
+    "private": ("team/private", "main"),
+    "no repository": ("team/absent", "main"),
+    "no revision": ("team/whole", "absent"),
+    "pickle only": ("team/pickle", "main"),
+    "half of the shards": ("team/index", "main"),
+    "another format": ("team/consolidated", "main"),
+    "code of its own": ("team/code", "main"),
+    "code that is not needed": ("team/native", "main"),
+}
+
+
+@pytest.fixture
+def ask(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Ask the preflight for a repository, with an empty cache at first; an answer or an error's text."""
+    return asking(hub, tmp_path, monkeypatch)
+
+
+def asking(hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, hub.url)
+    for module in (constants, file_download):
+        if hasattr(module, "HUGGINGFACE_CO_URL_TEMPLATE"):
+            monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home))
+    monkeypatch.setattr(preflight_hub, "TIMEOUT", 1.0)
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+
+    def ask(repository: str, revision: str = "main", token: str | None = None) -> Published | str:
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        if token:
+            monkeypatch.setenv("HF_TOKEN", token)
+        try:
+            return preflight_hub.ask(registry.find_model("gpt2"), repository, revision)
+        except RequestError as error:
+            return f"{type(error).__name__}: {error}"
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    with Hub(TOKENS) as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def asked(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every question without a token, and some with one."""
+    shards = {f"model-0000{n}-of-00002.safetensors": bytes(4000) for n in (1, 2)}
+    rest = {"config.json": CONFIG, "tokenizer.json": "{}"}
+    code = {"auto_map": {"AutoModelForCausalLM": "modeling.Model"}}
+    hub.create("team/whole", {**WHOLE, "pytorch_model.bin": bytes(9000)})
+    hub.create("team/sharded", {**rest, **shards, "model.safetensors.index.json": "{}"})
+    hub.create("team/gated", WHOLE, gated="manual", readers=("reader",))
+    hub.create("team/private", WHOLE, private=True, readers=("reader",))
+    hub.create("team/pickle", {**rest, "pytorch_model.bin": bytes(9)})
+    hub.create("team/index", {**rest, **shards})
+    hub.create("team/consolidated", {**rest, "consolidated.safetensors": bytes(9)})
+    hub.create("team/code", {**WHOLE, "config.json": json.dumps({"model_type": "unheard", **code})})
+    hub.create("team/native", {**WHOLE, "config.json": json.dumps({"model_type": "gpt2", **code})})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        ask = asking(hub, tmp_path_factory.mktemp("home"), monkeypatch)
+        found = {name: ask(*question) for name, question in QUESTIONS.items()}
+        for token in ("hf_reader", "hf_stranger", "hf_forged"):
+            for name in ("gated", "private", "whole"):
+                found[f"{name} for {token}"] = ask(*QUESTIONS[name], token=token)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("question", "part"),
+    [
+        ("gated", "Gated: model 'gpt2': team/gated@main is gated; accept its licence"),
+        ("gated for hf_stranger", "Gated: "),
+        ("private", "Unreachable: model 'gpt2': team/private@main: no such repository, or it is private"),
+        ("private for hf_stranger", "Unreachable: "),
+        ("no repository", "no such repository"),
+        ("no revision", "team/whole@absent: the repository has no such revision"),
+        ("pickle only", "UnsafeRequest: model 'gpt2': team/pickle@main has no safetensors weights"),
+        ("half of the shards", "has no safetensors weights"),
+        ("another format", "has no safetensors weights"),
+        ("code of its own", "'auto_map' in its config.json asks to run its code; refused"),
+        ("whole for hf_forged", "the hub refuses the token"),
+    ],
+)
+def test_what_cannot_be_had_is_named_before_anything_is_fetched(asked: Any, question: str, part: str) -> None:
+    assert part in asked[question]
+    assert len(asked[question].splitlines()) == 1
+
+
+@pytest.mark.parametrize("question", ["whole", "gated for hf_reader", "private for hf_reader"])
+def test_what_may_be_had_is_named_by_its_commit(asked: Any, hub: Hub, question: str) -> None:
+    found = asked[question]
+    assert found.commit == hub.repositories["models", f"team/{question.split()[0]}"].branches["main"]
+    assert (found.parameters, found.note) == (1000, "")
+
+
+def test_only_what_will_be_fetched_counts(asked: Any) -> None:
+    assert asked["whole"].missing == sum(map(len, WHOLE.values())), "pickled weights stay on the hub"
+
+
+def test_shards_count_as_one_checkpoint(asked: Any) -> None:
+    assert asked["sharded"].parameters == 2000
+
+
+def test_code_beside_a_class_that_transformers_has_is_no_obstacle(asked: Any, hub: Hub) -> None:
+    assert (
+        asked["code that is not needed"].commit == hub.repositories["models", "team/native"].branches["main"]
+    )
+
+
+def test_asking_fetches_no_weights(asked: Any, hub: Hub) -> None:
+    fetched = {file for name in ("team/whole", "team/sharded", "team/gated") for file in hub.downloads(name)}
+    assert fetched == {"config.json"}
+
+
+def test_a_cached_branch_is_no_identity(hub: Hub, ask: Ask) -> None:
+    """The branch moves after it was fetched: the new commit counts, and with the hub away the cached one."""
+    model = hub.create("team/moving", WHOLE)
+    old = model.branches["main"]
+    HfApi().snapshot_download("team/moving")
+    new = model.commit({"model.safetensors": bytes(8000)})
+    moved = ask("team/moving")
+    assert isinstance(moved, Published)
+    assert (moved.commit, moved.missing) == (new, 8000 + sum(map(len, WHOLE.values())) - 4000)
+    (Path(constants.HF_HUB_CACHE) / "models--team--moving" / "refs" / "main").write_text(old)
+    with hub.down():
+        cached = ask("team/moving")
+    assert isinstance(cached, Published)
+    assert (cached.commit, cached.missing) == (old, 0)
+    assert f"its commit {old[:12]} is taken from the cache" in cached.note
+
+
+def test_a_pinned_commit_in_the_cache_needs_no_hub(hub: Hub, ask: Ask) -> None:
+    pinned = hub.create("team/pinned", WHOLE).branches["main"]
+    HfApi().snapshot_download("team/pinned")
+    hub.forget()
+    found = ask("team/pinned", pinned)
+    assert isinstance(found, Published)
+    assert (found.commit, found.missing) == (pinned, 0)
+    assert not hub.requests
+
+
+def test_a_checkpoint_of_which_a_shard_is_missing_in_the_cache_is_asked_for(hub: Hub, ask: Ask) -> None:
+    shards = {f"model-0000{n}-of-00002.safetensors": bytes(4000 + n) for n in (1, 2)}
+    index = json.dumps({"weight_map": {str(name): name for name in shards}})
+    rest = {"config.json": CONFIG, "tokenizer.json": "{}", "model.safetensors.index.json": index}
+    pinned = hub.create("team/half", {**rest, **shards}).branches["main"]
+    HfApi().snapshot_download("team/half", revision=pinned, ignore_patterns="*-00002-of-*")
+    found = ask("team/half", pinned)
+    assert isinstance(found, Published)
+    assert found.missing == 4002
+
+
+@pytest.mark.parametrize("fault", ["down", "failing", "slow"])
+def test_a_hub_that_does_not_answer_is_out_of_reach_in_seconds(hub: Hub, ask: Ask, fault: str) -> None:
+    hub.create("team/whole", WHOLE)
+    faults = {"down": hub.down(), "failing": hub.failing(500), "slow": hub.slow(2, "/api/")}
+    with faults[fault]:
+        answer = ask("team/whole")
+    assert "is not in the cache and the hub cannot be reached" in str(answer)
+
+
+# The real command
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The `bench` command before a stand-in hub, with folders of its own."""
+
+    hub: Hub
+    folder: Path
+    ran: list[subprocess.CompletedProcess[str]] = field(default_factory=list)
+
+    def __call__(self, *words: str, token: str | None = None, out: str = "out") -> str:
+        """Run the command; its output and messages."""
+        settings = {
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "BENCH_CACHE": str(self.folder / "cache"),
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.cli", *words, "--out", str(self.folder / out)],
+            env=self.hub.environment(self.folder / "home", token, **settings),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+        )
+        self.ran.append(done)
+        return done.stdout + done.stderr
+
+    @property
+    def status(self) -> int:
+        return self.ran[-1].returncode
+
+    def records(self, out: str = "out") -> dict[str, Any]:
+        return {stored.record.run.name: stored.record for stored in Ledger(self.folder / out).load()[0]}
+
+
+def stock(hub: Hub, folder: Path, shared: Path, *names: str) -> None:
+    """Put small checkpoints of these models on a hub, and Dolly."""
+    for name in names:
+        published.make_checkpoint(name, folder / name, shared / "tokenizers")
+        published.publish_model(hub, name, folder / name, readers=["reader"])
+    published.publish_dataset(
+        hub, "dolly", shared / "data" / "dolly" / "databricks-dolly-15k.jsonl", rows=600
+    )
+
+
+@pytest.fixture(scope="module")
+def bench(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The command before a hub that has GPT-2 and nothing else of the registry."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    with Hub(TOKENS) as hub:
+        stock(hub, folder, shared, "gpt2")
+        yield Bench(hub, folder)
+
+
+@pytest.fixture(scope="module")
+def gpt2(bench: Bench) -> Any:
+    """The record of GPT-2, asked for by `--models all`."""
+    text = bench(*RUN, "--models", "all")
+    assert bench.status == 0, text
+    return bench.records()["gpt2"]
+
+
+def test_a_published_checkpoint_goes_from_the_hub_to_a_record(bench: Bench, gpt2: Any) -> None:
+    checkpoint = {"source": GPT2, "revision": PINNED, "kind": "hub"}
+    assert gpt2.run.checkpoint.model_dump(exclude_none=True) == checkpoint
+    assert (gpt2.spent.steps, gpt2.run.contract.train.name) == (4, "dolly")
+    assert bench.hub.downloads(GPT2, PINNED)["model.safetensors"] == 1
+    assert "pytorch_model.bin" not in bench.hub.downloads(GPT2)
+
+
+def test_nothing_of_a_run_comes_from_a_branch(bench: Bench, gpt2: Any) -> None:
+    assert not [request.path for request in bench.hub.requests if "/resolve/main/" in request.path]
+
+
+def test_all_models_are_those_that_can_run_and_the_others_are_listed(bench: Bench, gpt2: Any) -> None:
+    output, board = bench.ran[0].stdout, (bench.folder / "out" / "leaderboard.md").read_text()
+    assert "### Left out" in board
+    for text in (output, board):
+        flat = " ".join(text.split())
+        assert "llama-2-7b: too large; model 'llama-2-7b' has 6.7B parameters and there is no CUDA" in flat
+        assert "phi-1.5: out of reach; model 'phi-1.5': microsoft/phi-1" in flat
+        assert "gpt2: " not in flat.partition("eft out")[2]
+
+
+def test_what_was_left_out_stays_on_the_board(bench: Bench, gpt2: Any) -> None:
+    assert "phi-1.5: out of reach" in bench("report")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "part"),
+    [
+        ("team/gated", "model 'mine': team/gated@main is gated; accept its licence"),
+        ("team/huge", "model 'mine' needs 400000.0 GB in "),
+        ("team/large", "model 'mine' has 2.0B parameters and there is no CUDA GPU"),
+        ("team/short", "model 'mine' has 128 positions, --max-length is 160"),
+    ],
+)
+def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
+    bench: Bench, checkpoint: str, part: str
+) -> None:
+    """Although the description of a gated repository is public, and the other model could run."""
+    (bench.folder / "models").mkdir(exist_ok=True)
+    spec = (ROOT / "models" / "gpt2.toml").read_text().replace(GPT2, checkpoint).replace(PINNED, "main")
+    own = bench.folder / "models" / "mine.toml"
+    own.write_text(spec)
+    sizes = {"team/huge": 4 * 10**14, "team/large": 8 * 10**9}
+    config = json.dumps({"n_positions": 128 if checkpoint == "team/short" else 1024})
+    weights = Content(b"", claimed=sizes[checkpoint]) if checkpoint in sizes else bytes(4000)
+    if checkpoint == "team/huge":  # few numbers, and files beside them that no disk holds
+        spare = {"tokenizer.model": weights}
+        bench.hub.create(checkpoint, {**WHOLE, "config.json": config, **spare})
+    else:
+        files = {**WHOLE, "config.json": config, "model.safetensors": weights}
+        bench.hub.create(checkpoint, files, gated="manual" if checkpoint == "team/gated" else False)
+    text = bench(*RUN, "--models", "gpt2,mine", out="none")
+    own.unlink()
+    assert bench.status == 2
+    assert part in text.strip().splitlines()[-1]
+    assert not (bench.folder / "none").exists()
+
+
+def test_with_the_hub_away_what_is_cached_is_run_again_and_gives_the_same_numbers(
+    bench: Bench, gpt2: Any
+) -> None:
+    with bench.hub.down():
+        text = bench(*RUN, "--models", "gpt2", out="again")
+    assert bench.status == 0, text
+    again = bench.records("again")["gpt2"]
+    assert (again.id, again.scores) == (gpt2.id, gpt2.scores)
+
+
+@pytest.mark.slow
+def test_a_download_that_is_cut_fails_its_run_and_is_taken_up_again(shared: Path, tmp_path: Path) -> None:
+    with Hub(TOKENS) as hub:
+        bench = Bench(hub, tmp_path)
+        stock(hub, tmp_path / "checkpoints", shared, "gpt2")
+        hub.cut("model.safetensors", after=1_000_000, times=50)
+        text = bench(*RUN, "--models", "gpt2")
+        assert bench.status == 1
+        assert "failed in stage 'load'" in text
+        hub._cuts.clear()
+        text = bench(*RUN, "--models", "gpt2")
+        assert bench.status == 0, text
+        assert any(request.range for request in hub.requests if "model.safetensors" in request.path)
+
+
+@pytest.mark.slow
+def test_every_published_model_goes_from_the_hub_to_one_board(shared: Path, tmp_path: Path) -> None:
+    """First without a token, then with one: the gated models join the same board."""
+    with Hub(TOKENS) as hub:
+        bench = Bench(hub, tmp_path)
+        stock(hub, tmp_path / "checkpoints", shared, *published.CHECKPOINTS)
+        text = bench(*RUN, "--models", "all")
+        assert bench.status == 0, text
+        assert set(bench.records()) == {*published.CHECKPOINTS} - {*LLAMAS}
+        assert "smollm2-135m: out of reach" in text
+        text = bench(*RUN, "--models", "all", token="hf_reader")
+        assert bench.status == 0, text
+        records = bench.records()
+        assert set(records) == {*published.CHECKPOINTS}
+        for name, record in records.items():
+            entry = published.spec("models", name)
+            assert record.run.checkpoint.source == entry["checkpoint"]
+            assert (
+                record.run.checkpoint.revision
+                == hub.repositories["models", entry["checkpoint"]].branches["main"]
+            )
+            assert record.run.model.architecture == published.CHECKPOINTS[name].architecture
+        assert "gated" not in (tmp_path / "out" / "leaderboard.md").read_text()
