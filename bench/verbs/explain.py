@@ -19,8 +19,8 @@ from bench import devices, provenance
 from bench.digest import file_digest
 from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable, UnknownName
 from bench.judge.compare import to_data
-from bench.judge.explain.evidence import same_weights
 from bench.judge.explain import Explanation, Pieces, explain_seeds
+from bench.judge.explain.evidence import same_weights
 from bench.launch import preflight
 from bench.render.text import explanation as explain_text
 from bench.score.identity import scorer
