@@ -165,7 +165,7 @@ list rnus                                   | invalid choice: 'rnus'
 report --out file                           | cannot be written
 report --readme nope.md                     | --readme nope.md: is no file
 report --readme plain.md                    | add the two lines
-data                                        | required: name
+data                                        | required: ACTION
 data nope                                   | unknown data set 'nope'
 data x --data x=nowhere                     | nowhere
 check --nope                                | unrecognized arguments

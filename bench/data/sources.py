@@ -1,4 +1,4 @@
-"""Where rows come from: a file in JSONL, CSV or Parquet, or a data set on the hub.
+"""Where rows come from: a file in JSONL, CSV, TSV or Parquet, or a data set on the hub.
 
 A source has an identity that is known before its rows are read (the file's digest, or
 repository and commit), so plans and run ids never need the data itself.
@@ -12,17 +12,33 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 from bench.data import encoding as encodings
+from bench.data import shape
 from bench.digest import digest, file_digest
 from bench.errors import DataError, Unreachable
 from bench.spec import Columns, DatasetSpec
 
 #: Suffix of a data file -> its format.
-SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+SUFFIXES = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".parquet": "parquet",
+}
+#: Delimiters of a table in text, the usual one first; a file's own header decides.
+DELIMITERS = (",", "\t", ";", "|")
+#: Characters from which on a cell is no question and no answer, but a file that was read wrongly.
+LONGEST_CELL = 1_000_000
+_NAMES = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
+#: The first line by which spreadsheet programs name the delimiter.
+_NAMED_DELIMITER = re.compile(r"\s*sep=([,\t;|])\s*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 #: Part of a file without a spec that is held out to be scored.
 FILE_TEST_FRACTION = 0.3
@@ -71,12 +87,24 @@ def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
     file = _existing(spec, Path(str(spec.file)))
     kind = spec.format or SUFFIXES.get(file.suffix.lower())
     if kind == "jsonl":
-        return _jsonl_rows(file, spec.encoding)
+        return within_limits(json_rows(encodings.lines(file, spec.encoding), file), file)
     if kind == "csv":
-        return _csv_rows(file, spec.encoding)
+        return within_limits(csv_rows(encodings.lines(file, spec.encoding), file), file)
     if kind == "parquet":
-        return _parquet_rows(file)
+        return within_limits(parquet_rows(file), file)
     raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(SUFFIXES)}")
+
+
+def within_limits(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
+    """The same rows. Raises `DataError` for a text that is too long to be a question or an answer."""
+    for number, row in enumerate(rows, start=1):
+        for name, cell in row.items():
+            if isinstance(cell, str) and len(cell) > LONGEST_CELL:
+                raise DataError(
+                    f"{file}: row {number}: '{name}' holds {len(cell):,} characters, over {LONGEST_CELL:,}; "
+                    "shorten it, or look for a quote or line end that is missing"
+                )
+        yield row
 
 
 def _existing(spec: DatasetSpec, file: Path) -> Path:
@@ -87,29 +115,33 @@ def _existing(spec: DatasetSpec, file: Path) -> Path:
     return file
 
 
-def _jsonl_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
+def json_rows(lines: Iterable[str], file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of JSON lines, or of one JSON list in a `.json` file. Raises `DataError`."""
     if file.suffix.lower() == ".json":
-        whole = "".join(encodings.lines(file, encoding)).lstrip("\ufeff").strip()
+        lines = list(lines)
+        whole = "".join(lines).lstrip("\ufeff").strip()
         if whole.startswith("["):
-            try:
-                items = json.loads(whole, object_pairs_hook=_fields)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{file}: line {error.lineno} is not JSON: {error.msg}") from None
-            except _Repeated as error:
-                raise DataError(f"{file}: a row {error}") from None
+            items = json_of(whole, str(file))
             yield from (_object(file, number, item) for number, item in enumerate(items, start=1))
             return
-    for number, line in enumerate(encodings.lines(file, encoding), start=1):
+    for number, line in enumerate(lines, start=1):
         line = line.lstrip("\ufeff").strip()
-        if not line:
-            continue
-        try:
-            item = json.loads(line, object_pairs_hook=_fields)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{file}: line {number} is not JSON: {error.msg}") from None
-        except _Repeated as error:
-            raise DataError(f"{file}: line {number} {error}") from None
-        yield _object(file, number, item)
+        if line:
+            yield _object(file, number, json_of(line, str(file), number))
+
+
+def json_of(text: str, place: str, number: int | None = None) -> Any:
+    """The value of a JSON text, of line `number` or of a whole file. Raises `DataError`."""
+    try:
+        return json.loads(text, object_pairs_hook=_fields)
+    except json.JSONDecodeError as error:
+        line = error.lineno if number is None else number
+        raise DataError(f"{place}: line {line} is not JSON: {error.msg}") from None
+    except RecursionError:
+        where = "the file" if number is None else f"line {number}"
+        raise DataError(f"{place}: {where} is nested too deeply; write each row as one flat object") from None
+    except _Repeated as error:
+        raise DataError(f"{place}: {'a row' if number is None else f'line {number}'} {error}") from None
 
 
 def _object(file: Path, number: int, item: Any) -> dict[str, Any]:
@@ -139,32 +171,83 @@ def _repeated(names: Iterable[str]) -> str:
     return next((name for name, count in Counter(names).items() if name and count > 1), "")
 
 
-def _csv_rows(file: Path, encoding: str) -> Iterator[dict[str, Any]]:
+def csv_rows(lines: Iterable[str], file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a table in text, by its header and the delimiter of that. Raises `DataError`."""
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(_csv_lines(file, encoding), strict=True)
+    cleaned = _csv_lines(lines, file)
+    head = list(islice(cleaned, 1))
+    offset = 0
+    if head and (named := _NAMED_DELIMITER.fullmatch(head[0])):
+        delimiter, offset, head = named[1], 1, []
+    else:
+        delimiter = delimiter_of(head[0] if head else "", file)
+    reader = csv.reader(chain(head, cleaned), delimiter=delimiter, strict=True)
+    number = last = 0
     try:
         header = next((cells for cells in reader if cells), [])
         if name := _repeated(cell.strip() for cell in header):
             raise DataError(f"{file}: the header {_Repeated(name)}")
+        last = reader.line_num + offset
         for number, cells in enumerate((cells for cells in reader if cells), start=1):
+            last = reader.line_num + offset
             if len(cells) > len(header):
                 raise DataError(
-                    f"{file}: row {number} (to line {reader.line_num}) has {len(cells)} cells under a "
-                    f"header of {len(header)}; put a cell that holds a comma in double quotes"
+                    f"{file}: row {number} (to line {last}) has {len(cells)} cells under a "
+                    f"header of {len(header)}; put a cell that holds {_NAMES[delimiter]} in double quotes"
                 )
             yield dict(zip_longest(header, cells))
     except csv.Error as error:
-        raise DataError(f"{file}: line {reader.line_num} is not CSV: {error}") from None
+        if "unexpected end" in str(error):
+            raise DataError(
+                f"{file}: a quote that opens in row {number + 1} (from line {last + 1}) never closes; "
+                "close it, or write a quote inside a cell as two"
+            ) from None
+        raise DataError(f"{file}: line {reader.line_num + offset} is not CSV: {error}") from None
 
 
-def _csv_lines(file: Path, encoding: str) -> Iterator[str]:
+def delimiter_of(header: str, file: Path) -> str:
+    """The delimiter under which a header names a question and an answer; else the one that parts it."""
+    order = sorted(DELIMITERS, key=lambda mark: mark != "\t") if _is_tabbed(file) else DELIMITERS
+    parted = []
+    for delimiter in order:
+        try:
+            names = [name for name in next(csv.reader([header], delimiter=delimiter)) if name.strip()]
+        except (csv.Error, StopIteration):
+            continue
+        if names_both(names):
+            return delimiter
+        if len(names) > 1:
+            parted.append(delimiter)
+    return parted[0] if parted else order[0]
+
+
+def _is_tabbed(file: Path) -> bool:
+    return file.suffix.lower() in (".tsv", ".tab")
+
+
+def names_both(names: list[str]) -> bool:
+    """Whether a header names a question and an answer by their usual names."""
+    try:
+        shape.columns_for(names, Columns(), "")
+    except DataError:
+        return False
+    return True
+
+
+def _csv_lines(lines: Iterable[str], file: Path) -> Iterator[str]:
     """Lines without a byte order mark; a stray carriage return inside a cell is a blank."""
-    for number, line in enumerate(encodings.lines(file, encoding)):
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise DataError(
+                f"{file}: line {number} holds a zero byte, so this is no text or in another encoding; "
+                "save it as CSV in utf-8, or say --encoding"
+            )
         line = line.replace("\r\n", "\n").replace("\r", " ")
-        yield line.lstrip("\ufeff") if number == 0 else line
+        yield line.lstrip("\ufeff") if number == 1 else line
 
 
-def _parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file. Raises `DataError`."""
     import pyarrow.parquet as parquet  # here: 60 MB that only this format needs
 
     try:

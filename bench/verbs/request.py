@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import devices, provenance, registry
+from bench.curate import direct
 from bench.data import prepare
 from bench.errors import RequestError, UnknownName
 from bench.harness import harness
@@ -97,6 +98,7 @@ def resolve(
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
+    notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     device = devices.here().device
     if note := devices.here().note:
         notes.append(note)
