@@ -228,11 +228,11 @@ def test_text_that_was_decoded_wrongly_is_mended_and_counted(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The change is shown, also in the card; other texts keep every character."""
-    (here / "m.csv").write_text("Q,A\nWas?,Das ist schÃ¶n, und cafÃ© auch.\nWer?,“Ich”…\n", encoding="utf-8")
+    (here / "m.csv").write_text("Q,A\nWas?,Das ist schÃ¶n und cafÃ© auch.\nWer?,“Ich”…\n", encoding="utf-8")
     assert run_verb(["data", "import", "m.csv", "--to", "m"]) == 0
     assert "1 texts mended that were decoded wrongly before" in capsys.readouterr().out
     answers = [json.loads(line)["answer"] for line in (here / "datasets" / "m.jsonl").open(encoding="utf-8")]
-    assert answers == ["Das ist schön, und café auch.", "“Ich”…"]
+    assert answers == ["Das ist schön und café auch.", "“Ich”…"]
     assert 'became "Das ist schön' in (here / "datasets" / "m.md").read_text(encoding="utf-8")
 
 

@@ -27,9 +27,11 @@ MOST_TIMES, SMALL = 200, 20_000_000
 #: Rows at the top among which the header is looked for.
 TOP = 10
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-_ERRORS = re.compile(r"#(REF!|N/A|VALUE!|DIV/0!|NAME\?|NULL!|NUM!|SPILL!|CALC!)")
+_ERRORS = re.compile(r"Err:\d+|#(REF!|N/A|VALUE!|DIV/0!|NAME\?|NULL!|NUM!|SPILL!|CALC!)")
 #: A formula's cell in XLSX that holds no value.
 _UNCOMPUTED = re.compile(rb"<c r=\"([A-Z]+\d+)\"[^>]*><f[^>]*(?:/>|>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>")
+#: A cell in XLSX that holds an error.
+_FAULTY = re.compile(rb"<c r=\"([A-Z]+\d+)\"[^>]*t=\"e\"[^>]*>(?:<f[^>]*(?:/>|>[^<]*</f>))?<v>([^<]*)</v>")
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,13 @@ def _check_container(name: str, file: Path) -> None:
             if manifest in sizes and b"encryption-data" in archive.read(manifest):
                 raise DataError(f"{name}: is protected by a password; save it without one")
             for part in sorted(part for part in sizes if part.startswith("xl/worksheets/")):
-                if cell := _UNCOMPUTED.search(archive.read(part)):
+                content = archive.read(part)
+                if cell := _FAULTY.search(content):
+                    raise DataError(
+                        f"{name}: {Path(part).stem}: {cell[1].decode()} holds the error {cell[2].decode()}; "
+                        "mend its formula, or remove the row"
+                    )
+                if cell := _UNCOMPUTED.search(content):
                     raise DataError(
                         f"{name}: {Path(part).stem}: the formula in {cell[1].decode()} has no saved value; "
                         "open the file in a spreadsheet program and save it, or write values"
