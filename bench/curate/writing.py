@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.curate.tables import Source
+from bench.curate.files.tables import Source
 from bench.data import shape
 from bench.data.sources import FILE_TEST_FRACTION
 from bench.digest import digest

@@ -15,6 +15,10 @@ ACTIONS: dict[str, tuple[str, str]] = {
         "bench.verbs.data_show",
         "what becomes of a data set: counts, lengths, examples, near duplicates",
     ),
+    "check": (
+        "bench.verbs.data_check",
+        "what would mislead in a benchmark on a data set; exit 1 if anything",
+    ),
     "import": ("bench.verbs.data_import", "make a data set of your files"),
 }
 

@@ -35,7 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Read, mend, write; then say all of it."""
-    from bench.curate import importing, writing  # late: `bench data --help` needs none of it
+    from bench.curate import writing
+    from bench.curate.files import importing  # late: `bench data --help` needs none of it
 
     registered = {*registry.datasets(), *registry.broken("datasets")}
     writing.check_name(args.to, Path.cwd(), registered, args.force)

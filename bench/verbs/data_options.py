@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import registry
-from bench.curate import direct, tables
+from bench.curate.files import direct, tables
 from bench.data import encoding as encodings
 from bench.data import layout, sources
 from bench.errors import BenchError, DataError, RequestError, UnknownName

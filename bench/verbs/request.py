@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import devices, provenance, registry
-from bench.curate import direct
+from bench.curate.files import direct
 from bench.data import prepare
 from bench.errors import RequestError, UnknownName
 from bench.harness import harness

@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from bench.cache import cache_root
-from bench.curate import importing, tables, writing
+from bench.curate import writing
+from bench.curate.files import importing, tables
 from bench.data import encoding as encodings
 from bench.data import sources
 from bench.digest import digest

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.curate import shapes, tables
-from bench.curate.repair import Repaired, repaired
-from bench.curate.shapes import Reading, Turns
-from bench.curate.tables import Source, Table
+from bench.curate.files import shapes, tables
+from bench.curate.files.repair import Repaired, repaired
+from bench.curate.files.shapes import Reading, Turns
+from bench.curate.files.tables import Source, Table
 from bench.errors import DataError
 from bench.spec import Columns, Example
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal, TypeGuard
 
-from bench.curate import turns
-from bench.curate.tables import Table
+from bench.curate.files import turns
+from bench.curate.files.tables import Table
 from bench.data import chat, layout, shape, sources
 from bench.digest import digest
 from bench.errors import DataError

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench.curate import documents, sheets
+from bench.curate.files import documents, sheets
 from bench.data import encoding as encodings
 from bench.data import sources
 from bench.digest import file_digest
