@@ -37,7 +37,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "explain": ("bench.verbs.explain", "which stage moved: training, decoding or scoring"),
     "matrix": ("bench.verbs.matrix", "one plan under several package versions"),
     "bisect": ("bench.verbs.bisect", "the release of a package that changed the numbers"),
-    "data": ("bench.verbs.data", "look at a prepared data set"),
+    "data": ("bench.verbs.data", "data sets: look at them, check them, make them of your files"),
     "twins": ("bench.verbs.twins", "build or verify the miniature models"),
 }
 

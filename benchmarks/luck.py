@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import stats
+from bench.judge.pairing import Finding
 from bench.judge.verdicts import judge
 from bench.stats import (
     Noise,
@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 
 RUNS = Path("reports/twins/runs")
 METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
-CALLED = (stats.Verdict.IMPROVED, stats.Verdict.REGRESSED)
+CALLED = (Finding.IMPROVED, Finding.REGRESSED)
 #: Of a made table, where there are no records: training deviation, and the models' common share of variance.
 DEVIATION, SHARED = 0.0052, 0.27
 MODELS = 8

@@ -29,7 +29,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.train.local",  # the same of a folder
     ),
     ("bench.data", "bench.train", "bench.score", "bench.store"),
-    ("bench.run", "bench.judge", "bench.twins"),
+    ("bench.run", "bench.judge", "bench.twins", "bench.curate"),
     ("bench.render",),
     ("bench.launch", "bench.versions"),
     ("bench.verbs",),
@@ -43,6 +43,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "bench.judge": ("bench.run.attempt", "bench.data", "bench.train", "bench.render", *heavy),
     "bench.render": ("bench.run.attempt", "bench.data", "bench.train", "bench.launch", *heavy),
     "bench.run": ("bench.judge", "bench.render"),
+    "bench.curate": ("bench.run", "bench.store", *heavy),
 }
 #: What reads or writes files; `judge` and `stats` take records and arrays.
 FILE_ACCESS = ("pathlib", "os", "io", "shutil", "tempfile", "subprocess")

@@ -134,7 +134,7 @@ def test_a_packaged_name_cannot_be_taken(capsys: pytest.CaptureFixture[str], her
         ("d.jsonl", b'{"question": "a"\n', "line 1 is not JSON"),
         (
             "d.jsonl",
-            b'{"question": "a", "answer": "b"}\n{"question": "caf\xe9", "answer": "b"}\n',
+            b'{"question": "\xc3\xa9", "answer": "b"}\n{"question": "caf\xe9", "answer": "b"}\n',
             "line 2 is not utf-8",
         ),
         ("d.jsonl", b'{"q1": "a", "answer": "b"}\n', "no column for the question; there are: 'q1', 'answer'"),
@@ -142,7 +142,8 @@ def test_a_packaged_name_cannot_be_taken(capsys: pytest.CaptureFixture[str], her
         ("d.csv", b"Q,A\na,\n,b\n", "no usable example (2 read, 1 empty answer, 1 empty question)"),
         ("d.csv", b"Q,A\nwhat,that\n", "only 0 test examples"),
         ("d.parquet", b"no parquet at all", "is not Parquet"),
-        ("d.txt", b"hello", "unknown kind of file '.txt'"),
+        ("d.txt", b"hello", "d.txt: plain text holds no question"),
+        ("d.docx", b"hello", "unknown kind of file '.docx'"),
     ],
 )
 def test_a_data_file_that_cannot_be_used_is_refused(

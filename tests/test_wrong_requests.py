@@ -171,7 +171,7 @@ merge nope --out new                        | nope: is no folder
 merge empty --out new                       | holds no records
 merge reports --out reports                 | is where the records go
 merge reports --out file                    | is no folder
-data                                        | required: name
+data                                        | required: ACTION
 data nope                                   | unknown data set 'nope'
 data x --data x=nowhere                     | nowhere
 check --nope                                | unrecognized arguments

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.errors import DataError
 
-_ROLES = {
+#: Name of a speaker, in small letters -> system, user or assistant.
+ROLES = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -54,15 +55,20 @@ def question_and_answer(messages: list[tuple[str, str]], place: str, column: str
         raise DataError(
             f"{place}: '{column}' holds {counts['user']} user, {counts['assistant']} assistant and "
             f"{counts['system']} system turns; write each row as one user turn and its answer, with at most "
-            "one system turn before them"
+            "one system turn before them, or choose what becomes of them by: bench data import"
         )
     return messages[-2][1], messages[-1][1], "".join(system)
 
 
+def keys_of(message: dict[str, Any]) -> tuple[str, str]:
+    """The keys under which a message has its speaker and its text."""
+    return next((keys for keys in _KEYS if keys[0] in message), _KEYS[0])
+
+
 def _turn(item: dict[str, Any], place: str, column: str) -> tuple[str, str]:
-    speaker, body = next((keys for keys in _KEYS if keys[0] in item), _KEYS[0])
+    speaker, body = keys_of(item)
     role = item.get(speaker)
-    known = _ROLES.get(role.lower()) if isinstance(role, str) else None
+    known = ROLES.get(role.lower()) if isinstance(role, str) else None
     if known is None:
         raise DataError(
             f"{place}: '{column}' has a turn of {role!r}; only system, user and assistant turns can be read"

@@ -110,7 +110,7 @@ def select(
     """
     chosen = evaluation.test if part == "test" else evaluation.validation
     if limit is not None and len(chosen) > limit:
-        keep = {example.id for example in _first(chosen, limit)}
+        keep = {example.id for example in first(chosen, limit)}
         chosen = tuple(example for example in chosen if example.id in keep)
     if len(chosen) < SMALLEST_TEST and not (force and chosen):
         remedy = "raise --test-fraction, or pass --force" if chosen else "raise --test-fraction, or add rows"
@@ -118,7 +118,7 @@ def select(
             f"data set '{evaluation.ref.name}': only {len(chosen)} {part} examples, under {SMALLEST_TEST} "
             f"no difference between models can be seen; {remedy}"
         )
-    followed = tuple(_first(evaluation.validation, FOLLOWED))
+    followed = tuple(first(evaluation.validation, FOLLOWED))
     kept: list[Example] = list(train.train)
     dropped: dict[str, int] = {}
     if train.ref != evaluation.ref:  # within one data set, preparation has removed them
@@ -169,7 +169,8 @@ def bucket(group: str) -> float:
     return int(hashlib.sha256(f"bench:{group}".encode()).hexdigest()[:8], 16) / 2**32
 
 
-def _first(examples: Sequence[Example], count: int) -> list[Example]:
+def first(examples: Sequence[Example], count: int | None) -> list[Example]:
+    """The examples of the smallest hashes, `count` at most: a fixed, seedless subset."""
     return sorted(examples, key=lambda example: bucket(example.id))[:count]
 
 

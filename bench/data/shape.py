@@ -38,7 +38,7 @@ _CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TURN = re.compile(r"###\s*(Human|Assistant)\s*:", re.IGNORECASE)
 
 #: A list of messages or SQuAD's answers, written out as text when a table was saved as CSV.
-_WRITTEN_OUT = re.compile(
+WRITTEN_OUT = re.compile(
     r"""\s*(\[\s*\{\s*["'](role|from|content|value)["']\s*:"""
     r"""|\{\s*["'](text|answer_start)["']\s*:\s*(\[|array\())"""
 )
@@ -108,7 +108,7 @@ def to_example(
     group = _label(row, columns.group, place)
     if not group and asks_by_input(columns):
         group = fold(f"{question} {context}")
-    return _example(
+    return example_of(
         question=question,
         answers=answers,
         context=context,
@@ -133,10 +133,10 @@ def _from_turns(row: Mapping[str, Any], columns: Columns, place: str) -> Example
     turns = [(role.lower(), body) for role, body in zip(pieces[1::2], pieces[2::2], strict=True)]
     if [role for role, _ in turns[:2]] != ["human", "assistant"]:
         return "no question followed by an answer"
-    return _example(question=clean(turns[0][1]), answers=(clean(turns[1][1]),))
+    return example_of(question=clean(turns[0][1]), answers=(clean(turns[1][1]),))
 
 
-def _example(
+def example_of(
     question: str,
     answers: tuple[str, ...],
     context: str = "",
@@ -144,6 +144,7 @@ def _example(
     group: str = "",
     category: str = "",
 ) -> Example | str:
+    """The example of cleaned texts, or the reason why there is none."""
     answers = tuple(answer for answer in answers if answer)
     if not question:
         return "empty question"
@@ -184,7 +185,7 @@ def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(f"{place}: '{column}' is {_kind(value)}, not text; {_remedy(value)}")
-    if _WRITTEN_OUT.match(value):
+    if WRITTEN_OUT.match(value):
         raise DataError(
             f"{place}: '{column}' is a list or dictionary written out as text; "
             "save the rows as JSONL or Parquet"

@@ -71,7 +71,7 @@ def locate(
     """
     if scale == "mini":
         place = Place(*_twin(spec))
-        config = local.read_json(_configuration(place))
+        config: Mapping[str, Any] = local.read_json(_configuration(place))
     elif Path(spec.checkpoint).is_absolute():
         check_size(spec, device)
         place = Place(*_local(spec))

@@ -1,34 +1,55 @@
-"""`bench data NAME`: a prepared data set's counts, split and a few of its examples."""
+"""`bench data ACTION`: data sets are looked at, checked and made. `bench data NAME` shows one."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-from bench.data import prepare
-from bench.prompt import render
-from bench.verbs import Output, data_options
+from bench.verbs import Output
+
+#: action -> (module, what it does)
+ACTIONS: dict[str, tuple[str, str]] = {
+    "show": (
+        "bench.verbs.data_show",
+        "what becomes of a data set: counts, lengths, examples, near duplicates",
+    ),
+    "check": (
+        "bench.verbs.data_check",
+        "what would mislead in a benchmark on a data set; exit 1 if anything",
+    ),
+    "import": ("bench.verbs.data_import", "make a data set of your files"),
+}
+
+
+class _Actions(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """Actions by name; a word that is none is a data set to show."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        words = list(values or ())
+        if words[0] not in self._name_parser_map:
+            words.insert(0, "show")
+        super().__call__(parser, namespace, words, option_string)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add which data set and how much of it."""
-    parser.add_argument("name", help="registered data set, the NAME of --data, or a FILE")
-    data_options.configure(parser)
-    parser.add_argument(
-        "--examples", type=int, default=3, metavar="N", help="test examples to show (default: 3)"
-    )
+    """Add the actions."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, action=_Actions)
+    for name, (module, purpose) in ACTIONS.items():
+        sub = actions.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+        import_module(module).configure(sub)
+    actions.choices = None  # type: ignore[assignment]  # any other word is the name of a data set
 
 
 def execute(args: argparse.Namespace) -> Output:
-    """Prepare the data set (or take it from the cache) and describe it."""
-    (spec,) = data_options.datasets([args.name], args)
-    prepared = prepare.prepare(spec)
-    prepare.check_parts(prepared)
-    source = Path(spec.file).name if spec.file else f"{spec.hub}@{spec.revision[:8]}"
-    lines = [f"{spec.name} from {source}, licence {spec.licence}, digest {prepared.ref.digest[:16]}"]
-    lines += [prepared.columns, ""]
-    lines += [f"{count:>8}  {reason}" for reason, count in prepared.counts.items()]
-    for example in prepared.test[: args.examples]:
-        lines += ["", f"--- {example.id}", render(example, "qa") + example.answers[0]]
-    data = {"ref": prepared.ref.model_dump(), "columns": prepared.columns, "counts": prepared.counts}
-    return Output("\n".join(lines), data)
+    """Carry out the action."""
+    output: Output = import_module(ACTIONS[args.action][0]).execute(args)
+    return output

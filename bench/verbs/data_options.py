@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import registry
+from bench.curate.files import direct, tables
 from bench.data import encoding as encodings
 from bench.data import layout, sources
 from bench.errors import BenchError, DataError, RequestError, UnknownName
-from bench.files import is_file
+from bench.files import is_file, is_folder
 from bench.spec import NAME, Columns, DatasetSpec
 
 
@@ -24,12 +25,17 @@ def configure(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--data", action="append", default=[], metavar="NAME=FILE", help="read NAME from FILE"
     )
+    configure_reading(parser)
+
+
+def configure_reading(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say how a file without a spec is read."""
     parser.add_argument(
         "--columns",
         metavar="question=Q,answer=A",
         help=f"columns of a file without a spec: {', '.join(Columns.model_fields)}",
     )
-    parser.add_argument("--encoding", metavar="NAME", help="of a file without a spec (default: utf-8)")
+    parser.add_argument("--encoding", metavar="NAME", help="of a file without a spec (default: found)")
     parser.add_argument(
         "--test-fraction",
         type=float,
@@ -51,6 +57,8 @@ def datasets(names: Sequence[str], args: argparse.Namespace) -> list[DatasetSpec
         if file is None:
             specs.append(registry.find_dataset(name))
         elif name in given and _is_registered(name):
+            if not is_file(file):
+                raise DataError(f"--data {name}={file}: {file} is no file, which a registered data set needs")
             specs.append(sources.from_file(registry.find_dataset(name), file))
         else:
             specs.append(_described(name if name in given else _name_of(file), file, args))
@@ -89,9 +97,14 @@ def files(pairs: Sequence[str]) -> dict[str, Path]:
         if not equals or not NAME.fullmatch(name):
             raise RequestError(f"--data {pair}: expected NAME=FILE")
         files_by_name[name] = Path(file).expanduser()
-        if not is_file(files_by_name[name]):
-            raise DataError(f"--data {pair}: {file} is no file")
+        if not is_file(files_by_name[name]) and not is_folder(files_by_name[name]):
+            raise DataError(f"--data {pair}: {file} is no file and no folder")
     return files_by_name
+
+
+def reading_columns(args: argparse.Namespace) -> Columns:
+    """What `--columns` names, which may be nothing."""
+    return columns_of(args.columns) if args.columns is not None else Columns()
 
 
 def columns_of(text: str) -> Columns:
@@ -116,9 +129,9 @@ def _is_registered(name: str) -> bool:
 def _as_file(name: str) -> Path | None:
     """The file that a name of no data set points to; none where it is no path."""
     file = Path(name).expanduser()
-    if _is_registered(name) or not ("/" in name or file.suffix.lower() in sources.SUFFIXES):
+    if _is_registered(name) or not ("/" in name or file.suffix.lower() in tables.KNOWN):
         return None
-    if not is_file(file):
+    if not is_file(file) and not is_folder(file):
         raise DataError(f"{name}: is no file and no registered data set")
     return file
 
@@ -135,14 +148,17 @@ def _described(name: str, file: Path, args: argparse.Namespace) -> DatasetSpec:
     fraction = sources.FILE_TEST_FRACTION if args.test_fraction is None else args.test_fraction
     if not 0 < fraction < 1:
         raise RequestError(f"--test-fraction {fraction:g}: must lie between 0 and 1, as in 0.3")
-    encoding = encodings.DEFAULT
     if args.encoding is not None:
         try:
             encoding = encodings.canonical(args.encoding)
         except DataError as error:
             raise RequestError(f"--encoding {args.encoding}: {error}") from None
-        if encodings.reads_as_default(file, encoding):
-            encoding = encodings.DEFAULT
+    if direct.needs_import(file):
+        return direct.spec_of(name, file, reading_columns(args), args.encoding, fraction)
+    if args.encoding is None:
+        encoding = direct.encoding_of(file)
+    if encodings.reads_as_default(file, encoding):
+        encoding = encodings.DEFAULT
     plain = sources.spec_for_file(name, file, None, encoding, fraction)
     if args.columns is None:
         return plain

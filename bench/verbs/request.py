@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import devices, provenance, registry
+from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
 from bench.errors import BudgetError, RequestError, UnknownName
@@ -119,6 +120,7 @@ def resolve(
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
+    notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()
     device = machine.device
     if machine.note:
@@ -148,7 +150,8 @@ def resolve(
         for each in contracts:
             planning.check_micro_batch(spec, spec.recipe_at(at), each)
     if elsewhere:
-        places, left_out = [(spec, at, preflight.unasked(spec, at)) for spec, at in models], []
+        places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
+        left_out: list[LeftOut] = []
     else:
         places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
     notes += [place.note for *_, place in places if place.note]

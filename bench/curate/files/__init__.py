@@ -1,0 +1,1 @@
+"""Users' files of any usual kind and form become examples."""
