@@ -123,8 +123,7 @@ def resolve(
     notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()
     device = machine.device
-    if machine.note:
-        notes.append(machine.note)
+    notes += [machine.note] if machine.note else []
     scale = _scale(args.scale, device, notes)
     models = methods.variants(
         _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
