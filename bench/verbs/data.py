@@ -19,6 +19,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
         "bench.verbs.data_check",
         "what would mislead in a benchmark on a data set; exit 1 if anything",
     ),
+    "pages": ("bench.verbs.data_pages", "read a site's pages into passages, politely"),
     "import": ("bench.verbs.data_import", "make a data set of your files"),
 }
 

@@ -1,0 +1,1 @@
+"""Web pages become passages of text, by a crawl that a site's owner would not mind."""
