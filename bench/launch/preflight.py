@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.cache import kept_digest
 from bench.digest import digest, file_digest
 from bench.errors import NotEnough, RequestError, Unreachable, UnsafeRequest
-from bench.files import is_file
+from bench.files import is_file, is_folder
 from bench.registry import TWINS
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
@@ -46,14 +46,18 @@ def checkpoint(spec: ModelSpec, scale: Scale, device: Device) -> tuple[Checkpoin
     return Checkpoint(source=spec.checkpoint, revision=_on_hub(spec), kind="hub"), None
 
 
-def check_length(spec: ModelSpec, folder: Path | None, contract: Contract) -> None:
-    """Hold a local checkpoint's positions against the contract; the hub's are checked when it is loaded.
+def check_shape(spec: ModelSpec, scale: Scale, folder: Path | None, contract: Contract) -> None:
+    """Hold a local checkpoint's positions against the contract, and its modules against the recipe.
 
-    Raises `RequestError`.
+    The hub's are checked when it is loaded. Raises `RequestError`.
     """
-    config = folder / "config.json" if folder and folder.is_dir() else None
-    if config is not None and is_file(config):
-        check_positions(spec.name, local.read_json(config), contract)
+    if folder is None or not is_folder(folder):
+        return
+    if is_file(folder / "config.json"):
+        check_positions(spec.name, local.read_json(folder / "config.json"), contract)
+    recipe = spec.recipe_at(scale)
+    if recipe.method != "full" and not isinstance(recipe.targets, str):
+        local.check_targets(spec.name, folder, recipe.targets)
 
 
 def _twin(spec: ModelSpec) -> tuple[Checkpoint, Path]:

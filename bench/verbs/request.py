@@ -122,7 +122,7 @@ def resolve(
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
         checkpoint, folder = preflight.checkpoint(spec, at, device)
-        preflight.check_length(spec, folder, contract)
+        preflight.check_shape(spec, at, folder, contract)
         for run in planning.plan(
             [(spec, checkpoint)],
             _seeds(args.seeds),
