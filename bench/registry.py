@@ -12,6 +12,7 @@ All mistakes of a file are reported at once, each with its key and a remedy.
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench import files
 from bench.errors import RequestError, SpecError, UnknownName, Unreadable
-from bench.spec import CONTRACT_KEYS, NAME, Columns, DatasetSpec, ModelSpec, Recipe
+from bench.spec import CONTRACT_KEYS, NAME, OPTIMIZERS, Columns, DatasetSpec, ModelSpec, Recipe
 from bench.train import gguf, local
 
 _PACKAGE = Path(__file__).parent
@@ -129,9 +130,20 @@ def load_model(file: Path) -> ModelSpec:
         raw["recipe"] = {key: value for key, value in recipe.items() if key != "mini"}
         raw["recipe_mini"] = recipe["mini"]
         mistakes += _mistakes(Recipe, recipe["mini"], "recipe.mini.")
+    for key, part in (("recipe", raw.get("recipe")), ("recipe.mini", raw.get("recipe_mini"))):
+        mistakes += _unknown_optimizer(key, part)
     if isinstance(raw.get("checkpoint"), str) and raw["checkpoint"].startswith((".", "/", "~")):
         raw["checkpoint"] = _inside(file, raw["checkpoint"], "checkpoint", mistakes)
     return _validated(ModelSpec, raw, file, mistakes)
+
+
+def _unknown_optimizer(key: str, recipe: object) -> list[str]:
+    name = recipe.get("optimizer") if isinstance(recipe, dict) else None
+    if not isinstance(name, str) or name in OPTIMIZERS:
+        return []
+    near = get_close_matches(name, OPTIMIZERS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(OPTIMIZERS)}"
+    return [f"'{key}.optimizer' is no optimizer that is run here: {name[:80]!r}; {hint}"]
 
 
 def load_dataset(file: Path) -> DatasetSpec:
@@ -255,7 +267,7 @@ def _in_words(kind: type[BaseModel], detail: Any, prefix: str) -> str:
     if not path:
         return str(detail["msg"]).removeprefix("Value error, ")
     message = str(detail["msg"]).removeprefix("Input should be ")
-    return f"'{key}' should be {message}, is {detail['input']!r}"
+    return f"'{key}' should be {message}, is {reprlib.repr(detail['input'])}"
 
 
 def _unknown_key(key: str, known: list[str]) -> str:

@@ -27,6 +27,15 @@ Split = Literal["test", "validation"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 
+#: Optimizers of `transformers.TrainingArguments` that need nothing beyond torch and bitsandbytes.
+OPTIMIZERS = (
+    *("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"),
+    *("adamw_8bit", "adamw_bnb_8bit", "ademamix", "ademamix_8bit", "lion_8bit", "lion_32bit"),
+    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
+    *("paged_adamw_8bit", "paged_adamw_32bit", "paged_lion_8bit", "paged_lion_32bit"),
+    *("paged_ademamix_8bit", "paged_ademamix_32bit"),
+)
+
 #: Keys that users put into a recipe although they are everybody's: they live in the contract.
 CONTRACT_KEYS = {
     "epochs": "--budget",
@@ -73,7 +82,7 @@ class Recipe(_Frozen):
     #: Fraction of the optimizer steps that the learning rate rises over.
     warmup: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    #: An optimizer name of `transformers.TrainingArguments`.
+    #: One of `OPTIMIZERS`; held by the registry, so that records of older programs are still read.
     optimizer: str = "adamw_torch"
     max_grad_norm: float = Field(1.0, ge=0)
     #: Examples per forward pass; must divide the effective batch.

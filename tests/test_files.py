@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from conftest import ROOT
 from records import make_failure, make_record
@@ -18,7 +21,9 @@ from records import make_failure, make_record
 from bench import files
 from bench.cache import cache_root
 from bench.cli import run_verb
-from bench.errors import Unreadable
+from bench.data import sources
+from bench.errors import DataError, Unreadable
+from bench.spec import OPTIMIZERS
 
 #: Seconds after which a verb hangs.
 HANGS = 10
@@ -239,3 +244,32 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
     monkeypatch.setenv("BENCH_CACHE", "/dev/null/nowhere")
     assert run_verb(["data", "tiny.csv"]) == 0
     assert run_verb(["plan", "--models", "./ckpt"]) == 0
+
+
+def test_the_optimizers_that_are_offered_are_known_to_transformers() -> None:
+    from transformers.training_args import OptimizerNames
+
+    assert set(OPTIMIZERS) <= {optimizer.value for optimizer in OptimizerNames}
+
+
+@pytest.mark.parametrize("checksums", [True, False], ids=["with checksums", "without"])
+def test_no_damage_to_a_parquet_file_is_a_traceback(tmp_path: Path, checksums: bool) -> None:
+    """80 seeded changes of a byte: the rows as they were, other rows, or one line that names the file."""
+    rows = [{"question": f"What is {n}?", "answer": f"It is {n * 7}."} for n in range(300)]
+    whole, file = tmp_path / "whole.parquet", tmp_path / "harmed.parquet"
+    parquet.write_table(pyarrow.Table.from_pylist(rows), whole, write_page_checksum=checksums)
+    generator = random.Random(5)
+    spec, refusals = sources.spec_for_file("harmed", file), []
+    for _ in range(80):
+        content = bytearray(whole.read_bytes())
+        for _ in range(generator.choice([1, 1, 8])):
+            content[generator.randrange(4, len(content) - 8)] ^= 1 << generator.randrange(8)
+        file.write_bytes(content)
+        try:
+            read = list(sources.rows(spec))
+        except DataError as error:
+            refusals.append(str(error))
+        else:
+            assert not checksums or read == rows or len(read) == len(rows)
+    assert len(refusals) > 20
+    assert all("\n" not in line and "harmed.parquet" in line for line in refusals)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet as parquet
 import pytest
 from conftest import ROOT
 from records import make_record
@@ -118,13 +121,26 @@ run --models ./a/m,./b/m                    | are both called 'm'
 run --models ./short                        | 64 positions
 run --models ./list                         | config.json
 run --models ./unparsable                   | config.json
+run --models ./deep                         | config.json
+run --models ./classless                    | 'architectures' names no class
+run --models ./halved                       | is no whole safetensors file
+run --models ./mute                         | holds no tokenizer
+run --models ./muddled                      | tokenizer.json: is not JSON
+run --models ./shardless                    | names weights that are not there: model-00002
+plan --models ./mute                        | holds no tokenizer
+plan --models bad-optimizer                 | 'adamw_tirch'; did you mean 'adamw_torch'?
+plan --models bad-mini-optimizer            | 'recipe.mini.optimizer' is no optimizer that is run here: 'lomo'
+plan --models bad-target                    | names 'q_porj', no module of it; did you mean 'q_proj'?
+plan --models no-target                     | 'targets' names no module
+plan --models gpt2 --train pages.parquet    | pages.parquet: is damaged after row 0
+plan --models gpt2 --train broken.jsonl --encoding punycode | unknown encoding 'punycode'
 run --models llama-3.1-8b --scale full      | no CUDA GPU
 run --models smollm2-135m --scale mini      | has no twin
 run                --budget                 | expected one argument
 plan --models nope                          | unknown model
 plan --max-length 3                         | at least 32
-plan --seeds x                              | expected whole numbers
-plan --budget 0x0                           | must be at least 1
+plan --models gpt2 --seeds x                          | expected whole numbers
+plan --models gpt2 --budget 0x0                           | must be at least 1
 matrix                                      | needs an axis
 matrix --with trl                           | expected NAME==VERSION
 matrix --with trl== --with trl==1           | expected NAME==VERSION
@@ -195,11 +211,41 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_bytes(content)
     for name in ("folder", "empty"):
         (tmp_path / name).mkdir()
+    for name, part in SPECS.items():
+        (tmp_path / "models").mkdir(exist_ok=True)
+        (tmp_path / "models" / f"{name}.toml").write_text(SPEC + part)
+    damaged_pages(tmp_path / "pages.parquet")
     for name, spoil in CHECKPOINTS.items():
         shutil.copytree(ROOT / "models" / "twins" / "gpt2", tmp_path / name)
         spoil(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+SPEC = """
+checkpoint = "someone/model"
+licence = "mit"
+family = "gpt-neo"
+architecture = "GPTNeoForCausalLM"
+objective = "causal"
+parameters = 125_000_000
+twin = "gpt-neo"
+"""
+SPECS = {
+    "bad-optimizer": '[recipe]\noptimizer = "adamw_tirch"\n',
+    "bad-mini-optimizer": '[recipe.mini]\noptimizer = "lomo"\n',
+    "bad-target": '[recipe]\ntargets = ["v_proj", "q_porj"]\n',
+    "no-target": "[recipe]\ntargets = []\n",
+}
+
+
+def damaged_pages(file: Path) -> None:
+    """A Parquet file whose footer is whole and whose first page is not."""
+    rows = {"question": [f"What is {n}?" for n in range(500)], "answer": [f"It is {n}." for n in range(500)]}
+    parquet.write_table(pyarrow.table(rows), file, write_page_checksum=True)
+    content = bytearray(file.read_bytes())
+    content[60] ^= 0xFF
+    file.write_bytes(content)
 
 
 FILES = {
@@ -239,6 +285,14 @@ CHECKPOINTS: dict[str, Callable[[Path], object]] = {
     "short": config(n_positions=64),
     "list": lambda folder: (folder / "config.json").write_text("[]"),
     "unparsable": lambda folder: (folder / "config.json").write_text("{"),
+    "deep": lambda folder: (folder / "config.json").write_text("[" * 100_000),
+    "classless": config(architectures=5),
+    "halved": lambda folder: os.truncate(folder / "model.safetensors", 1_000_000),
+    "mute": lambda folder: [file.unlink() for file in folder.glob("*token*")],
+    "muddled": lambda folder: (folder / "tokenizer.json").write_text("{"),
+    "shardless": lambda folder: (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}})
+    ),
 }
 
 

@@ -17,7 +17,7 @@ from bench.cache import kept_digest
 from bench.devices import Devices
 from bench.digest import digest, file_digest
 from bench.errors import Gated, NotEnough, RequestError, Unreachable, UnsafeRequest
-from bench.files import is_file
+from bench.files import is_file, is_folder
 from bench.launch import hub
 from bench.registry import TWINS
 from bench.run import cost
@@ -67,7 +67,8 @@ def locate(
 ) -> Place:
     """The same with what has to be fetched; `reserved` bytes of the disk are for other models.
 
-    Raises `RequestError` and its kinds, also for a contract that is longer than the model's positions.
+    Raises `RequestError` and its kinds, also for a contract that is longer than the model's positions, and
+    for a recipe whose modules a local checkpoint does not have; the hub's are checked when it is loaded.
     """
     if scale == "mini":
         place = Place(*_twin(spec))
@@ -80,6 +81,10 @@ def locate(
         place, config = _on_hub(spec, device, reserved)
     if contract is not None:
         check_positions(spec.name, config, contract)
+    recipe = spec.recipe_at(scale)
+    if place.folder is not None and is_folder(place.folder) and recipe.adapter:
+        if not isinstance(recipe.targets, str):
+            local.check_targets(spec.name, place.folder, recipe.targets)
     return place
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,13 @@ def holding(folder: Path) -> Holding:
         )
     if "auto_map" in config:
         raise UnsafeRequest(f"{folder}/config.json: 'auto_map' asks to run code of the checkpoint; refused")
+    parameters = sum(map(_parameters, weights))
     _check_parts(folder)
     return Holding(
         family=str(config.get("model_type", "unknown")),
         architecture=architectures(folder, config)[0],
         objective="seq2seq" if config.get("is_encoder_decoder") else "causal",
-        parameters=max(1, sum(map(_parameters, weights))),
+        parameters=parameters,
     )
 
 
@@ -104,19 +106,37 @@ def _check_parts(folder: Path) -> None:
         raise RequestError(f"{folder / _INDEX}: names weights that are not there: {', '.join(missing[:3])}")
 
 
+def check_targets(model: str, folder: Path, targets: Sequence[str]) -> None:
+    """Raise `RequestError` for a module to be adapted that the weights in a folder do not have."""
+    tensors = [name for file in sorted(folder.glob("*.safetensors")) for name in _shapes(file)]
+    modules = {name.rpartition(".")[0] for name in tensors} | {"lm_head"}  # a tied head is not stored
+    names = {module.rpartition(".")[2] for module in modules}
+    if not targets:
+        raise RequestError(f"model '{model}': 'targets' names no module; leave it out for all-linear")
+    for target in targets:
+        if not any(module == target or module.endswith(f".{target}") for module in modules):
+            near = get_close_matches(target, sorted(names), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has {', '.join(sorted(names))}"
+            raise RequestError(f"model '{model}': 'targets' names '{target}', no module of it; {hint}")
+
+
 def _parameters(weights: Path) -> int:
-    """Numbers in a safetensors file, from the shapes in its header."""
+    return sum(map(math.prod, _shapes(weights).values()))
+
+
+def _shapes(weights: Path) -> dict[str, list[int]]:
+    """Tensor -> shape by a safetensors header. Raises `SpecError` where the file is not whole."""
     try:
         with files.opened(weights) as handle:
             length = int.from_bytes(handle.read(8), "little")
             header = json.loads(handle.read(min(length, LARGEST_HEADER)))
             size = handle.seek(0, os.SEEK_END)
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        parameters = sum(math.prod(map(int, entry["shape"])) for entry in entries)
-        end = max(int(entry["data_offsets"][1]) for entry in entries)
-        if 8 + length + end != size or not 0 < parameters <= 8 * size:
+        header.pop("__metadata__", None)
+        shapes = {name: [int(extent) for extent in entry["shape"]] for name, entry in header.items()}
+        end = max(int(entry["data_offsets"][1]) for entry in header.values())
+        if 8 + length + end != size or not 0 < sum(map(math.prod, shapes.values())) <= 8 * size:
             raise ValueError("its tensors are not those of its header")
-        return parameters
+        return shapes
     except Unreadable as error:
         raise SpecError(str(weights), [error.reason]) from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
