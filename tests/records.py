@@ -29,6 +29,7 @@ from bench.store.record import (
     COMPLETIONS,
     CURVE,
     LOG,
+    PARTS,
     SCORES,
     Data,
     Estimate,
@@ -37,6 +38,7 @@ from bench.store.record import (
     Record,
     Spent,
     Written,
+    seal,
 )
 
 VERSIONS = {
@@ -221,6 +223,28 @@ def make_many(out: Path, count: int, n: int = 40) -> None:
         for name in (SCORES, COMPLETIONS, CURVE):
             os.link(first.folder / name, folder / name)
         ledger.publish(record, folder)
+
+
+def make_pairs(out: Path, count: int) -> None:
+    """Records of `count` contracts under two versions; the long lists are one file, linked."""
+    first = make_record(out / "first", n=100)
+    body = {key: value for key, value in seal(first.record).items() if key != "digest"}
+    ledger = Ledger(out)
+    for place in range(count):
+        for version in ("1.14.2", "1.15.0"):
+            run = dict(body["run"])
+            run["contract"] = {**run["contract"], "budget": {"steps": 1 + place, "effective_batch": 8}}
+            run["versions"] = {**run["versions"], "trl": version}
+            where = {**body["provenance"], "versions": run["versions"]}
+            spent = {**body["spent"], "steps": 1 + place, "examples": 8 * (1 + place)}
+            changed = {"id": Run.model_validate(run).id, "run": run, "provenance": where, "spent": spent}
+            changed = {**body, **changed}
+            folder = ledger.runs / changed["id"]
+            folder.mkdir(parents=True)
+            text = json.dumps({**changed, "digest": digest(changed)})
+            (folder / "record.json").write_text(text, encoding="utf-8")
+            for name in PARTS:
+                (folder / name).hardlink_to(first.folder / name)
 
 
 def make_failure(out: Path, model: str = "phi-1.5", seed: int = 0, reason: str = "out of memory") -> Failure:

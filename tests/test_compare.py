@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from records import ALL_MODELS, VERSIONS, make_contract, make_failure, make_record
+from records import ALL_MODELS, VERSIONS, make_contract, make_failure, make_pairs, make_record
 
 from bench import cli, stats
-from bench.digest import digest
 from bench.errors import Incomparable, UnknownName
 from bench.judge.compare import ComparedRow, Comparison, compare, drifted, to_data, with_texts
 from bench.judge.pairing import Finding
 from bench.judge.verdicts import judge
 from bench.render.text import comparison as compare_text
-from bench.run.identity import Run
 from bench.spec import Decoding
-from bench.store.ledger import Ledger, Stored
-from bench.store.record import PARTS, Failure, seal
+from bench.store.ledger import Stored
+from bench.store.record import Failure
 from bench.store.scores import Series, aligned, series
 from bench.store.sides import Side
 
@@ -454,31 +452,9 @@ def test_five_thousand_records_are_compared_in_seconds(tmp_path: Path) -> None:
 
     Two busy cores slow each other down, so the limit leaves room for that.
     """
-    _make_pairs(tmp_path, 2500)
+    make_pairs(tmp_path, 2500)
     begin = process_time()
     parser_words = ["compare", "trl==1.14.2", "trl==1.15.0", "--out", str(tmp_path)]
     assert cli.run_verb([*parser_words, "--markdown", str(tmp_path / "c.md")]) == 0
     assert process_time() - begin < 25
     assert "2,500 unchanged" in (tmp_path / "c.md").read_text(encoding="utf-8")
-
-
-def _make_pairs(out: Path, count: int) -> None:
-    """Records of `count` contracts under two versions; the long lists are one file, linked."""
-    first = make_record(out / "first", n=100)
-    body = {key: value for key, value in seal(first.record).items() if key != "digest"}
-    ledger = Ledger(out)
-    for place in range(count):
-        for version in ("1.14.2", "1.15.0"):
-            run = dict(body["run"])
-            run["contract"] = {**run["contract"], "budget": {"steps": 1 + place, "effective_batch": 8}}
-            run["versions"] = {**run["versions"], "trl": version}
-            where = {**body["provenance"], "versions": run["versions"]}
-            spent = {**body["spent"], "steps": 1 + place, "examples": 8 * (1 + place)}
-            changed = {"id": Run.model_validate(run).id, "run": run, "provenance": where, "spent": spent}
-            changed = {**body, **changed}
-            folder = ledger.runs / changed["id"]
-            folder.mkdir(parents=True)
-            text = json.dumps({**changed, "digest": digest(changed)})
-            (folder / "record.json").write_text(text, encoding="utf-8")
-            for name in PARTS:
-                (folder / name).hardlink_to(first.folder / name)

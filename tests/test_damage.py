@@ -16,6 +16,7 @@ from records import make_board, make_record
 from bench.cli import run_verb
 from bench.digest import digest, file_digest
 from bench.errors import BenchError
+from bench.store import record
 from bench.store.damage import damage
 from bench.store.ledger import Ledger, read
 from bench.store.record import PARTS
@@ -175,6 +176,20 @@ def test_a_whole_record_is_remembered_and_a_later_edit_is_noticed(tmp_path: Path
     stored, _ = ledger.load()
     first_line(stored[0].folder, tuned="edited later")
     assert len(ledger.load()[1]) == 1
+
+
+def test_a_remembered_record_is_not_digested_again_until_it_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_record(tmp_path, n=20).folder
+    Ledger(tmp_path).load()
+    digested: list[object] = []
+    monkeypatch.setattr(record, "digest", lambda body: digested.append(body) or digest(body))
+    assert len(Ledger(tmp_path).load()[0]) == 1
+    assert digested == []
+    (folder / "record.json").touch()
+    assert len(Ledger(tmp_path).load()[0]) == 1
+    assert len(digested) == 1
 
 
 def test_a_record_dated_before_the_baseline_is_new_where_it_was_not_there(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -80,6 +81,24 @@ def test_libraries_are_imported_before_the_fork_on_a_cpu_alone() -> None:
     assert may_preload(run)
     assert not may_preload(on_cuda(run))
     assert not may_preload(run.model_copy(update={"backend": "unsloth"}))
+
+
+def test_a_process_that_was_started_early_takes_the_run(tmp_path: Path, pool_of: Callable[..., Pool]) -> None:
+    run, folder = mini_run("gpt2")
+    pool = pool_of()
+    pool.warm(on_cuda(run))
+    early = pool.zygotes[True]
+    pool.submit(job(on_cuda(run), folder, tmp_path), {})
+    assert list(pool.zygotes.values()) == [early]
+
+
+def test_a_process_that_was_started_early_and_not_needed_ends_at_once(pool_of: Callable[..., Pool]) -> None:
+    """A mistake in the data is told while the libraries are still being imported."""
+    pool = pool_of()
+    pool.warm(mini_run("gpt2")[0])
+    early = pool.zygotes[False]
+    pool.close()
+    assert early.returncode == -signal.SIGKILL
 
 
 def test_on_cuda_nothing_asks_for_the_gpu_before_the_fork(

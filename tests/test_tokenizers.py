@@ -122,6 +122,15 @@ def test_the_prompts_tokens_begin_the_tokens_of_prompt_and_answer(case: Case) ->
         assert whole[: len(prompt)] == prompt
 
 
+def test_examples_are_encoded_together_as_they_are_alone(case: Case) -> None:
+    tokenizer, objective = case.loaded.tokenizer, case.run.model.objective
+    for longest in (512, 48):
+        together = encode_all(case.examples, tokenizer, "qa", longest, objective)
+        alone = [encode_all([example], tokenizer, "qa", longest, objective)[0] for example in case.examples]
+        assert together == alone
+    assert encode_all([], tokenizer, "qa", 512, objective) == []
+
+
 def test_only_the_answer_and_its_end_token_have_a_loss(case: Case, tmp_path: Path) -> None:
     tokenizer, run = case.loaded.tokenizer, case.run
     chosen = [

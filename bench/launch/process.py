@@ -64,6 +64,12 @@ class Pool:
         #: Run id -> whether its zygote is bare.
         self.homes: dict[str, bool] = {}
 
+    def warm(self, run: Run) -> None:
+        """Start the zygote that a run will need: it imports its libraries while other things are done."""
+        bare = not may_preload(run)
+        if bare not in self.zygotes:
+            self._start(bare)
+
     def submit(self, job: Job, environment: Mapping[str, str]) -> None:
         """Start a run in a process of its own."""
         bare = not may_preload(job.run)
@@ -99,7 +105,9 @@ class Pool:
 
     def close(self) -> None:
         """End all zygotes and with them their runs."""
-        for zygote in self.zygotes.values():
+        for bare, zygote in self.zygotes.items():
+            if bare not in self.homes.values():  # nothing runs, so there is nothing to end first
+                zygote.kill()
             with suppress(OSError):
                 if zygote.stdin:
                     zygote.stdin.close()

@@ -12,7 +12,7 @@ learn that answers stop in mid-sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from bench.errors import DataError
@@ -27,52 +27,62 @@ SMALLEST_PROMPT = 16
 def encode_all(
     examples: Iterable[Example], tokenizer: Any, template: str, max_length: int, objective: Objective
 ) -> list[Encoded]:
-    """Training examples in the given order."""
-    encode = encode_causal if objective == "causal" else encode_seq2seq
-    cache: dict[str, Encoded] = {}
-    encoded = []
-    for example in examples:  # epochs repeat examples
-        if example.id not in cache:
-            cache[example.id] = encode(example, tokenizer, template, max_length)
-        encoded.append(cache[example.id])
-    return encoded
+    """Training examples in the given order; each text is tokenized once, all in one call."""
+    order = list(examples)
+    if not order:
+        return []
+    different = {example.id: example for example in order}  # epochs repeat examples
+    encode = _causal if objective == "causal" else _seq2seq
+    encoded = dict(zip(different, encode(different.values(), tokenizer, template, max_length), strict=True))
+    return [encoded[example.id] for example in order]
 
 
-def encode_causal(example: Example, tokenizer: Any, template: str, max_length: int) -> Encoded:
+def _causal(
+    examples: Collection[Example], tokenizer: Any, template: str, max_length: int
+) -> Iterator[Encoded]:
     """Prompt, answer and end token in one sequence; the loss is on answer and end token."""
     if tokenizer.eos_token_id is None:
         raise DataError(f"{tokenizer.name_or_path}: the tokenizer has no end token, so no answer could end")
-    text = render(example, template)
-    prompt: list[int] = tokenizer(text)["input_ids"]
-    prompt = _without_end(prompt, tokenizer)
-    whole = _without_end(tokenizer(text + example.answers[0])["input_ids"], tokenizer)
-    if whole[: len(prompt)] == prompt:
-        answer = whole[len(prompt) :]
-    else:
-        answer = tokenizer(example.answers[0], add_special_tokens=False)["input_ids"]
-    answer = [*answer, tokenizer.eos_token_id]
-    room = max_length - min(len(prompt), SMALLEST_PROMPT)
-    cut_answer = answer[:room]
-    cut_prompt = cut_front(prompt, max_length - len(cut_answer), tokenizer)
-    return Encoded(
-        input_ids=cut_prompt + cut_answer,
-        labels=[IGNORED] * len(cut_prompt) + cut_answer,
-        truncated=len(cut_answer) < len(answer) or len(cut_prompt) < len(prompt),
-    )
-
-
-def encode_seq2seq(example: Example, tokenizer: Any, template: str, max_length: int) -> Encoded:
-    """The prompt for the encoder, the answer with its end token for the decoder."""
-    whole: list[int] = tokenizer(render(example, template))["input_ids"]
-    answer: list[int] = tokenizer(text_target=example.answers[0])["input_ids"]
-    if answer[-1] != tokenizer.eos_token_id:
+    texts = [render(example, template) for example in examples]
+    prompts = _ids(texts, tokenizer)
+    wholes = _ids([text + e.answers[0] for text, e in zip(texts, examples, strict=True)], tokenizer)
+    for example, opened, closed in zip(examples, prompts, wholes, strict=True):
+        prompt, whole = _without_end(opened, tokenizer), _without_end(closed, tokenizer)
+        if whole[: len(prompt)] == prompt:
+            answer = whole[len(prompt) :]
+        else:
+            answer = tokenizer(example.answers[0], add_special_tokens=False)["input_ids"]
         answer = [*answer, tokenizer.eos_token_id]
-    prompt = cut_front(whole, max_length, tokenizer)
-    return Encoded(
-        input_ids=prompt,
-        labels=answer[:max_length],
-        truncated=len(prompt) < len(whole) or len(answer) > max_length,
-    )
+        room = max_length - min(len(prompt), SMALLEST_PROMPT)
+        cut_answer = answer[:room]
+        cut_prompt = cut_front(prompt, max_length - len(cut_answer), tokenizer)
+        yield Encoded(
+            input_ids=cut_prompt + cut_answer,
+            labels=[IGNORED] * len(cut_prompt) + cut_answer,
+            truncated=len(cut_answer) < len(answer) or len(cut_prompt) < len(prompt),
+        )
+
+
+def _seq2seq(
+    examples: Collection[Example], tokenizer: Any, template: str, max_length: int
+) -> Iterator[Encoded]:
+    """The prompt for the encoder, the answer with its end token for the decoder."""
+    wholes = _ids([render(example, template) for example in examples], tokenizer)
+    answers = tokenizer(text_target=[example.answers[0] for example in examples])["input_ids"]
+    for whole, written in zip(wholes, answers, strict=True):
+        end = [] if written[-1] == tokenizer.eos_token_id else [tokenizer.eos_token_id]
+        answer = [*written, *end]
+        prompt = cut_front(whole, max_length, tokenizer)
+        yield Encoded(
+            input_ids=prompt,
+            labels=answer[:max_length],
+            truncated=len(prompt) < len(whole) or len(answer) > max_length,
+        )
+
+
+def _ids(texts: list[str], tokenizer: Any) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer(texts)["input_ids"]
+    return ids
 
 
 def encode_prompt(

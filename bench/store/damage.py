@@ -47,11 +47,14 @@ class Verified:
         self._known: dict[str, str] | None = None
         self._fresh = False
 
-    def check(self, record: Record, folder: Path) -> None:
-        """Raise `RecordError` with the first thing that is wrong with a record."""
+    def holds(self, folder: Path) -> bool:
+        """Whether a record's folder was found whole and has not been touched since."""
         signature = _signature(folder)
-        if signature and self._kept().get(record.id) == signature:
-            return
+        return bool(signature) and self._kept().get(folder.name) == signature
+
+    def check(self, record: Record, folder: Path) -> None:
+        """Remember a record that is whole. Raises `RecordError` with the first thing that is wrong."""
+        signature = _signature(folder)
         for mistake in damage(record, folder):
             raise RecordError(mistake)
         self._kept()[record.id] = signature
@@ -179,7 +182,7 @@ def _in_curve(points: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
 def _signature(folder: Path) -> str:
     """Changes whenever one of the record's files does; empty where one is missing."""
     try:
-        stats = [(folder / name).stat() for name in (RECORD, *PARTS)]
+        stats = [os.stat(f"{folder}/{name}") for name in (RECORD, *PARTS)]  # noqa: PTH116  (thousands of them)
     except OSError:
         return ""
     return digest([CHECKS, [[s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for s in stats]])

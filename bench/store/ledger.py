@@ -103,8 +103,10 @@ class Ledger:
         verified = Verified(self.runs)
         for folder in folders:
             try:
-                record = read(folder)
-                verified.check(record, folder)
+                known = verified.holds(folder)
+                record = read(folder, checked=known)
+                if not known:
+                    verified.check(record, folder)
             except RecordError as error:
                 messages.append(str(error))
             else:
@@ -178,18 +180,20 @@ class Ledger:
             yield from (self.runs / name for name in names)
 
 
-def read(folder: Path) -> Record:
-    """One record, checked against its digest. Raises `RecordError`."""
+def read(folder: Path, checked: bool = False) -> Record:
+    """One record, checked against its digest and its name unless that is done. Raises `RecordError`."""
     file = folder / RECORD
     try:
         raw = orjson.loads(files.content(file, LARGEST))
         if not isinstance(raw, dict):
             raise RecordError(f"{file}: is not a record")
-        record = unseal(raw, str(file))
+        record = unseal(raw, str(file), checked)
     except Unreadable as error:
         raise RecordError(f"{folder}: holds no {RECORD}" if error.missing else str(error)) from None
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{file}: cannot be read ({error}); cut short or edited") from None
+    if checked:
+        return record
     if record.id != record.run.id:
         raise RecordError(f"{file}: is called {record.id}, but its run is {record.run.id}; edited")
     if record.id != folder.name:

@@ -97,14 +97,15 @@ def carry_out(
         return []
     check_platform()
     environment.build(packages)
-    selection = request.selection(requested, ledger)
-    for note in requested.notes:
-        print(f"bench: {note}", file=sys.stderr)
     settings = settings_for(args, requested.runs[0].device, packages.trial)
-    work = [(run, requested.folders[run.id], selection) for run in missing]
-    pool = Pool(settings.threads, extra=packages.variables)
-    with closing(pool), progress.watcher(len(missing)) as watcher:
-        return drive(work, ledger, settings, watcher, pool)
+    with closing(Pool(settings.threads, extra=packages.variables)) as pool:
+        pool.warm(missing[0])
+        selection = request.selection(requested, ledger)
+        for note in requested.notes:
+            print(f"bench: {note}", file=sys.stderr)
+        work = [(run, requested.folders[run.id], selection) for run in missing]
+        with progress.watcher(len(missing)) as watcher:
+            return drive(work, ledger, settings, watcher, pool)
 
 
 def by_seed(runs: Sequence[Run]) -> list[Run]:
