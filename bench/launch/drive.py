@@ -15,7 +15,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -46,6 +46,25 @@ class Watcher(Protocol):
 
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
         """A run is over, one way or the other."""
+
+
+class Workers(Protocol):
+    """What carries runs out: `process.Pool` on this machine, `cluster.Cluster` on many."""
+
+    def capacity(self, jobs: int) -> int:
+        """How many runs may be under way."""
+
+    def submit(self, job: Job, environment: Mapping[str, str]) -> None:
+        """Start a run."""
+
+    def kill(self, id: str) -> None:
+        """End a run."""
+
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """What the runs report, with an `exit` event at the end of each."""
+
+    def close(self) -> None:
+        """End everything."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +115,7 @@ def drive(
     ledger: Ledger,
     settings: Settings,
     watcher: Watcher,
-    pool: Pool | None = None,
+    pool: Workers | None = None,
 ) -> list[Failure]:
     """Carry out runs, each with its checkpoint's folder and its selection file; the failures."""
     own = pool is None
@@ -117,7 +136,7 @@ class _Driver:
         ledger: Ledger,
         settings: Settings,
         watcher: Watcher,
-        pool: Pool,
+        pool: Workers,
     ) -> None:
         self.waiting = [_Waiting(*parts) for parts in work]
         self.ledger, self.settings, self.watcher, self.pool = ledger, settings, watcher, pool
@@ -128,7 +147,7 @@ class _Driver:
         """Until nothing waits and nothing runs."""
         while self.waiting or self.active:
             now = time.monotonic()
-            while len(self.active) < self.settings.jobs and (task := self._next(now)):
+            while len(self.active) < self.pool.capacity(self.settings.jobs) and (task := self._next(now)):
                 self._begin(task)
             for event in self.pool.events(POLL):
                 self._follow(event)
@@ -150,7 +169,7 @@ class _Driver:
             if self._is_done(task):
                 return
             workspace = self.ledger.workspace(run.id)
-            slot = min(set(range(settings.jobs)) - {a.slot for a in self.active.values()})
+            slot = min(set(range(len(self.active) + 1)) - {a.slot for a in self.active.values()})
             job = Job(
                 run=run,
                 checkpoint_folder=str(task.folder) if task.folder else None,

@@ -77,6 +77,11 @@ def _gguf(file: Path) -> Checkpoint:
     )
 
 
+def local_digest(place: Path) -> str:
+    """The revision of a local checkpoint: a folder's, or a GGUF file's."""
+    return _gguf(place).revision if place.suffix == gguf.SUFFIX else _digest_of(place)
+
+
 def _digest_of(folder: Path) -> str:
     """Of every byte of the weights, configurations and tokenizer."""
     files = (file for pattern in _CONTENT for file in folder.glob(pattern) if file.is_file())

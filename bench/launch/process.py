@@ -75,6 +75,10 @@ class Pool:
         }
         self._send(bare, message)
 
+    def capacity(self, jobs: int) -> int:
+        """How many runs may be under way; on one machine as many as the user or its cores say."""
+        return jobs
+
     def kill(self, id: str) -> None:
         """End a run; its exit event follows."""
         self._send(self.homes[id], {"kill": id})

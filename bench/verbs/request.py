@@ -114,7 +114,7 @@ def resolve(
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [f"left out: {mistake}" for mistake in mistaken]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
-    device = devices.here().device
+    device: Device = getattr(args, "device", None) or devices.here().device
     if note := devices.here().note:
         notes.append(note)
     scale = _scale(args.scale, device, notes)

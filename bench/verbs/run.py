@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
 from bench import devices, provenance
+from bench.errors import RequestError
 from bench.judge.board import board, setting
 from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
-from bench.launch.drive import Settings, drive
+from bench.launch.drive import Settings, Workers, drive
 from bench.launch.process import Pool, check_platform
 from bench.render import export
 from bench.render.text import leaderboard
+from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
 from bench.store.sides import trial_of
@@ -34,6 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--jobs", type=whole(1, 1024), metavar="N", help=jobs)
     how.add_argument("--time-limit", type=seconds, metavar="SECONDS", help="for each run")
     how.add_argument("--checkpoint-every", type=whole(1), default=200, metavar="STEPS")
+    many = parser.add_argument_group("on many machines (pip install 'bench-sft[cluster]')")
+    many.add_argument("--on", metavar="WHERE", help="ray (started here), auto, or ray://HOST:10001")
+    many.add_argument("--ship", action="store_true", help="send local checkpoints to nodes that lack them")
+    many.add_argument("--tries", type=whole(1, 100), default=3, metavar="N", help="where nodes are lost (3)")
+    many.add_argument("--accelerator", metavar="NAME", help="only nodes with this type of accelerator")
+    many.add_argument("--device", choices=["cpu", "cuda"], help="the nodes' (default: as here)")
     how.add_argument("--report-to", default="", metavar="NAME,...", type=trackers, help=", ".join(TRACKERS))
 
 
@@ -87,15 +96,40 @@ def carry_out(
     if not missing:
         return []
     check_platform()
+    settings = settings_for(args, requested.runs[0].device, packages.trial)
+    pool = workers(args, settings, missing, packages)
     environment.build(packages)
     selection = request.selection(requested, ledger)
     for note in requested.notes:
         print(f"bench: {note}", file=sys.stderr)
-    settings = settings_for(args, requested.runs[0].device, packages.trial)
     work = [(run, requested.folders[run.id], selection) for run in missing]
-    pool = Pool(settings.threads, extra=packages.variables)
-    with closing(pool), progress.watcher(len(missing)) as watcher:
+    with closing(pool), progress.watcher(len(missing), len(requested.contracts) > 1) as watcher:
         return drive(work, ledger, settings, watcher, pool)
+
+
+def workers(
+    args: argparse.Namespace, settings: Settings, runs: Sequence[Run], packages: environment.Environment
+) -> Workers:
+    """What carries the runs out: processes of this machine, or a cluster whose nodes were checked.
+
+    Raises `RequestError` and its kinds.
+    """
+    on = getattr(args, "on", None)  # matrix and bisect have no such option
+    if not on:
+        return Pool(settings.threads, extra=packages.variables)
+    if packages.trial:
+        raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
+    from bench.launch import cluster, join
+
+    target = join.Target(on, args.ship, args.tries, args.accelerator)
+    ray = join.connect(target, provenance.cores(), len(settings.gpus))
+    joined = cluster.Cluster(ray, target, settings.threads, args.jobs)
+    try:
+        joined.check(runs)
+    except BaseException:
+        joined.close()
+        raise
+    return joined
 
 
 def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] = ()) -> Settings:
