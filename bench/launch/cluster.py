@@ -14,9 +14,9 @@ Decisions that this module owns:
 - Jobs hold no secret. A node's own environment (`HF_TOKEN`) is what its hub client uses.
 
 Limits on paper: a run costs the driver one submission, one workspace and some dozen events through one
-mailbox actor; Ray's own scheduler does the placing. With 10,000 nodes and runs of ten minutes 17 runs end each
-second. Their workspaces pass through the driver one at a time, so with adapters of 50 MB its network and disk,
-at 850 MB a second, are what ends it first; the events (`node.EVERY` thins them) come next.
+mailbox actor; Ray's own scheduler does the placing. With 10,000 nodes and runs of ten minutes 17 runs end in
+each second. Their workspaces pass through the driver one at a time, so with adapters of 50 MB its network and
+disk, at 850 MB a second, are what ends it first; the events (`node.EVERY` thins them) come next.
 """
 
 from __future__ import annotations

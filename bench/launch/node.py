@@ -69,7 +69,7 @@ def carry_out(
     """
     refusal = "; ".join(lacks(job.run, job.run.harness))
     try:
-        folder = None if refusal else _checkpoint(job, shipped)
+        folder = None if refusal else checkpoint_of(job, shipped)
     except BenchError as error:
         refusal = str(error)
     if refusal:
@@ -116,7 +116,7 @@ def _run(job: Job, environment: Mapping[str, str], tell: Callable[[dict[str, Any
                 tell(event)
 
 
-def _checkpoint(job: Job, shipped: bytes | None) -> Path | None:
+def checkpoint_of(job: Job, shipped: bytes | None) -> Path | None:
     """The run's checkpoint on this machine; none for the hub's. Raises `RequestError` and its kinds."""
     checkpoint = job.run.checkpoint
     if checkpoint.kind == "twin":
@@ -141,7 +141,8 @@ def _unpacked(job: Job, shipped: bytes) -> Path:
     checkpoint, name = job.run.checkpoint, Path(str(job.checkpoint_folder)).name
     kept = root() / "checkpoints" / checkpoint.revision[:32]
     place = kept / name if checkpoint.kind == "gguf" else kept
-    if not kept.is_dir():
+    if not place.exists() or preflight.local_digest(place) != checkpoint.revision:
+        shutil.rmtree(kept, ignore_errors=True)
         fresh = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
         parcel.unpack(shipped, fresh)
         try:
