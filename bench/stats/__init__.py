@@ -4,6 +4,7 @@
 a whole table, `ranks` orders a board.  scipy is imported on first use, so `import bench.stats` is cheap.
 """
 
+from bench.stats.best import expected_best
 from bench.stats.paired import (
     Noise,
     PairedDifference,
@@ -24,6 +25,7 @@ __all__ = [
     "SignTest",
     "Verdict",
     "compare",
+    "expected_best",
     "holm",
     "mean_interval",
     "paired_interval",

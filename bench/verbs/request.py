@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from bench.errors import BudgetError, RequestError, UnknownName
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
-from bench.run import methods
+from bench.run import methods, tuning
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
@@ -102,10 +102,11 @@ def resolve(
     versions: Mapping[str, str] | None = None,
     run_code: bool = True,
     ladder: bool = False,
+    vary: Callable[[tuning.Models], tuning.Models] | None = None,
 ) -> Request:
     """The runs that the options name; without `run_code` no code of a metric is loaded.
 
-    Several budgets are allowed with `ladder`.
+    Several budgets are allowed with `ladder`; `vary` may give models other recipes.
 
     Raises `RequestError` and its kinds.
     """
@@ -118,9 +119,10 @@ def resolve(
     if note := devices.here().note:
         notes.append(note)
     scale = _scale(args.scale, device, notes)
-    models = methods.variants(
+    models: tuning.Models = methods.variants(
         _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
     )
+    models, effort = _recipes(args, vary(models) if vary else models, notes)
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
         (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
@@ -139,7 +141,7 @@ def resolve(
     )
     contracts = tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
     versions = versions if versions is not None else provenance.versions()
-    runs, folders = _planned(args, models, contracts, device, versions)
+    runs, folders = _planned(args, models, contracts, device, versions, effort)
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))
         raise RequestError(
@@ -150,10 +152,11 @@ def resolve(
 
 def _planned(
     args: argparse.Namespace,
-    models: list[tuple[ModelSpec, Scale]],
+    models: tuning.Models,
     contracts: Sequence[Contract],
     device: Device,
     versions: Mapping[str, str],
+    effort: Mapping[str, int],
 ) -> tuple[list[Run], dict[str, Path | None]]:
     """The runs, budgets inside models and seeds innermost, and run id -> its checkpoint's folder."""
     runs: list[Run] = []
@@ -166,6 +169,7 @@ def _planned(
         checked, seeds = [(spec, checkpoint)], _seeds(args.seeds)
         for contract in contracts:
             made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, harness())
+            made = [run.model_copy(update={"tuned_in": effort.get(run.name)}) for run in made]
             runs += made
             folders.update(dict.fromkeys((run.id for run in made), folder))
     return runs, folders
@@ -187,6 +191,20 @@ def selection(request: Request, ledger: Ledger) -> Path:
     file = ledger.work / f"selection-{contract.digest[:16]}.json"
     write_selection(file, chosen)
     return file
+
+
+def _recipes(
+    args: argparse.Namespace, models: tuning.Models, notes: list[str]
+) -> tuple[tuning.Models, dict[str, int]]:
+    """The models with the recipes of `--recipes`, and model -> trials. Raises `RequestError`."""
+    file = getattr(args, "recipes", None)  # matrix and bisect have no such option
+    if not file:
+        return models, {}
+    chosen = tuning.read(file)
+    tuned_for = chosen.contract.budget
+    if tuned_for not in _budgets(args.budget, ladder=True):
+        notes.append(f"--recipes {file}: tuned for budget {tuned_for}, not for {args.budget}")
+    return tuning.applied(models, chosen, str(file))
 
 
 def _budgets(text: str, ladder: bool) -> list[Budget]:

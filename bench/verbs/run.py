@@ -35,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to run it")
     jobs = "runs at once (default: one a core, or one a GPU)"
     how.add_argument("--jobs", type=whole(1, 1024), metavar="N", help=jobs)
+    how.add_argument("--recipes", type=Path, metavar="FILE", help="chosen by bench tune")
     how.add_argument("--time-limit", type=seconds, metavar="SECONDS", help="for each run")
     how.add_argument("--checkpoint-every", type=whole(1), default=200, metavar="STEPS")
     many = parser.add_argument_group("on many machines (pip install 'bench-sft[cluster]')")
