@@ -1,9 +1,9 @@
 """The vocabulary: what a model, a data set, a budget and a contract are.
 
-All specs are frozen and refuse unknown keys, so the diff of two spec files is the whole
-difference between two experiments. A model spec holds a *recipe* (what a model may choose for
-itself: learning rate, method, rank ...) and nothing of the *contract* (what must be equal for
-two rows to be ranked together). A key that belongs to the other side is named as such.
+All specs are frozen and refuse unknown keys, so the diff of two spec files is the whole difference between
+two experiments. A model spec holds a *recipe* (what a model may choose for itself: learning rate, method,
+rank ...) and nothing of the *contract* (what must be equal for two rows to be ranked together). A key that
+belongs to the other side is named as such.
 """
 
 from __future__ import annotations
@@ -76,8 +76,10 @@ class Recipe(_Frozen):
     #: An optimizer name of `transformers.TrainingArguments`.
     optimizer: str = "adamw_torch"
     max_grad_norm: float = Field(1.0, ge=0)
-    #: Examples per forward pass; must divide the effective batch.
+    #: Examples per forward pass; times `devices` it must divide the effective batch.
     micro_batch: int = Field(2, ge=1)
+    #: Processes that share every optimizer step.
+    devices: int = Field(1, ge=1, le=64)
     rank: int = Field(16, ge=1)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -97,10 +99,8 @@ class Recipe(_Frozen):
     @model_serializer(mode="wrap")
     def _in_force(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Later fields are left out where they change nothing, so earlier runs keep their ids."""
-        body = handler(self)
-        if self.method != "freeze":
-            body.pop("last_blocks", None)
-        return body
+        unused = {"last_blocks": self.method != "freeze", "devices": self.devices == 1}
+        return {key: value for key, value in handler(self).items() if not unused.get(key)}
 
 
 class ModelSpec(_Frozen):
@@ -198,7 +198,7 @@ PRESETS = {
 }
 
 
-#: The order of the examples is made before training, so it must fit in memory.
+#: Their order is made before training, so it must fit in memory.
 MOST_EXAMPLES = 10_000_000
 
 
@@ -235,8 +235,7 @@ def parse_budget(text: str) -> Budget:
 class Decoding(_Frozen):
     """Free-running greedy generation, the same for every architecture.
 
-    The batch is part of it because floating-point sums, and so ties between tokens, can depend
-    on how many rows are computed together.
+    The batch is part of it: floating-point sums, and so ties between tokens, can depend on its size.
     """
 
     strategy: Literal["greedy"] = "greedy"

@@ -86,8 +86,8 @@ class Run(BaseModel):
 
     @property
     def accumulation(self) -> int:
-        """Forward passes per optimizer step."""
-        return self.contract.budget.effective_batch // self.recipe.micro_batch
+        """Forward passes per optimizer step on each device."""
+        return self.contract.budget.effective_batch // (self.recipe.micro_batch * self.recipe.devices)
 
 
 class Backend(BaseModel):
