@@ -24,6 +24,7 @@ from bench.verbs import Output
 #: verb -> (module, what it does)
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("bench.verbs.run", "train and score models under one budget, then print the board"),
+    "tune": ("bench.verbs.tune", "the same number of recipes tried for every model"),
     "plan": ("bench.verbs.plan", "show what would run; nothing runs"),
     "list": ("bench.verbs.list", "models, datasets or runs"),
     "check": ("bench.verbs.check", "specs, data and records: every mistake, with its remedy"),

@@ -1,9 +1,9 @@
 """The vocabulary: what a model, a data set, a budget and a contract are.
 
-All specs are frozen and refuse unknown keys, so the diff of two spec files is the whole
-difference between two experiments. A model spec holds a *recipe* (what a model may choose for
-itself: learning rate, method, rank ...) and nothing of the *contract* (what must be equal for
-two rows to be ranked together). A key that belongs to the other side is named as such.
+All specs are frozen and refuse unknown keys, so the diff of two spec files is the whole difference between
+two experiments. A model spec holds a *recipe* (what a model may choose for itself: learning rate, method,
+rank ...) and nothing of the *contract* (what must be equal for two rows to be ranked together). A key that
+belongs to the other side is named as such.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from bench.digest import differences, digest
-from bench.errors import BudgetError
 
 Scale = Literal["mini", "full"]
 Device = Literal["cpu", "cuda", "mps"]
@@ -85,8 +84,10 @@ class Recipe(_Frozen):
     #: One of `OPTIMIZERS`; held by the registry, so that records of older programs are still read.
     optimizer: str = "adamw_torch"
     max_grad_norm: float = Field(1.0, ge=0)
-    #: Examples per forward pass; must divide the effective batch.
+    #: Examples per forward pass; times `devices` it must divide the effective batch.
     micro_batch: int = Field(2, ge=1)
+    #: Processes that share every optimizer step.
+    devices: int = Field(1, ge=1, le=64)
     rank: int = Field(16, ge=1)
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -106,10 +107,8 @@ class Recipe(_Frozen):
     @model_serializer(mode="wrap")
     def _in_force(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Later fields are left out where they change nothing, so earlier runs keep their ids."""
-        body = handler(self)
-        if self.method != "freeze":
-            body.pop("last_blocks", None)
-        return body
+        unused = {"last_blocks": self.method != "freeze", "devices": self.devices == 1}
+        return {key: value for key, value in handler(self).items() if not unused.get(key)}
 
 
 class ModelSpec(_Frozen):
@@ -205,52 +204,15 @@ class Budget(_Frozen):
         return f"{self.steps}x{self.effective_batch}"
 
 
-PRESETS = {
-    "smoke": Budget(steps=4, effective_batch=8),
-    "short": Budget(steps=60, effective_batch=8),
-    "long": Budget(steps=600, effective_batch=8),
-}
-
-
-#: The order of the examples is made before training, so it must fit in memory.
-MOST_EXAMPLES = 10_000_000
-
-
 def called(model: str, scale: str) -> str:
     """A model's name in a report: at scale mini a twin stands for it, and is called one."""
     return f"{model} twin" if scale == "mini" else model
 
 
-def parse_budget(text: str) -> Budget:
-    """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
-    if text in PRESETS:
-        return PRESETS[text]
-    if match := re.fullmatch(r"(\d+)x(\d+)", text):
-        steps, batch = int(match[1]), int(match[2])
-    elif match := re.fullmatch(r"examples=(\d+)", text):
-        batch = PRESETS["short"].effective_batch
-        steps, rest = divmod(int(match[1]), batch)
-        if rest:
-            raise BudgetError(
-                f"--budget {text}: not a multiple of the effective batch {batch}; "
-                f"use examples={steps * batch} or STEPSxBATCH"
-            )
-    else:
-        raise BudgetError(
-            f"--budget {text}: expected STEPSxBATCH (60x8), examples=N or one of {', '.join(PRESETS)}"
-        )
-    if steps < 1 or batch < 1:
-        raise BudgetError(f"--budget {text}: steps and batch must be at least 1")
-    if steps * batch > MOST_EXAMPLES:
-        raise BudgetError(f"--budget {text}: more than {MOST_EXAMPLES:,} examples")
-    return Budget(steps=steps, effective_batch=batch)
-
-
 class Decoding(_Frozen):
     """Free-running greedy generation, the same for every architecture.
 
-    The batch is part of it because floating-point sums, and so ties between tokens, can depend
-    on how many rows are computed together.
+    The batch is part of it: floating-point sums, and so ties between tokens, can depend on its size.
     """
 
     strategy: Literal["greedy"] = "greedy"

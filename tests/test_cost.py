@@ -16,7 +16,8 @@ from bench.launch import preflight
 from bench.run import cost
 from bench.run.cost import CARDS, EXPECTED_ERROR, GIB
 from bench.run.shape import shape_of, stored_bytes
-from bench.spec import PRESETS, Contract, DataRef
+from bench.spec import Contract, DataRef
+from bench.verbs.options import PRESETS
 
 LLAMA, MISTRAL = registry.find_model("llama-3.1-8b"), registry.find_model("mistral-7b-v0.3")
 MODELS = sorted(registry.models())

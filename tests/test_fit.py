@@ -14,11 +14,11 @@ from runs import course, encoded, mini_run, prompts, trained
 
 from bench.errors import BudgetMismatch, NotFinite
 from bench.run.generate import complete
-from bench.spec import parse_budget
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
 from bench.train.meter import affordable
+from bench.verbs.options import parse_budget
 
 
 def test_equal_spending_gives_equal_training(tmp_path: Path) -> None:

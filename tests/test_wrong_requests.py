@@ -187,6 +187,18 @@ merge nope --out new                        | nope: is no folder
 merge empty --out new                       | holds no records
 merge reports --out reports                 | is where the records go
 merge reports --out file                    | is no folder
+tune --models nope                          | unknown model 'nope'
+tune --models gpt2 --trials 0               | at least 1
+tune --models gpt2 --eval dolly             | leave out --eval
+tune --models gpt2 --trials 40              | the grid of 'gpt2' has 28 recipes
+run --models gpt2 --recipes nope            | make it by: bench tune
+run --models gpt2 --recipes file            | is no file of 'bench tune'
+run --models gpt2 --recipes list.jsonl      | is no file of 'bench tune'
+run --models gpt2 --methods nope            | unknown method 'nope'
+run --models gpt2 --budget 4x8,4x8          | each budget once
+run --models gpt2 --on nope                 | expected ray, auto, or ray://HOST:10001
+run --models gpt2 --on ray://x:y            | expected ray, auto, or ray://HOST:10001
+run --models gpt2 --tries 0 --on ray        | at least 1
 data                                        | required: ACTION
 data nope                                   | unknown data set 'nope'
 data x --data x=nowhere                     | nowhere

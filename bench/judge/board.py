@@ -220,7 +220,7 @@ def setting(run: Run) -> str:
     """A digest of all that tells the runs of one model and contract apart, but for the seed."""
     return digest(
         [
-            run.model_dump(mode="json", include={"recipe", "device", "backend", "versions", "harness"}),
+            run.model_dump(mode="json", exclude={"model", "checkpoint", "scale", "contract", "seed"}),
             run.checkpoint.revision,
             run.template,
         ]

@@ -24,6 +24,7 @@ class Code(StrEnum):
     DEQUANTISED = "dequantised"
     END_TOKEN = "end-token"
     OWN_TEMPLATE = "own-template"
+    TUNED = "tuned"
     REPEATED_EPOCHS = "repeated-epochs"
     TRUNCATED_TRAINING = "truncated-training"
     CUT_ANSWERS = "cut-answers"
@@ -33,6 +34,8 @@ class Code(StrEnum):
     SMALLER_BATCH = "smaller-batch"
     DIRTY_TREE = "dirty-tree"
 
+    UNEQUAL_EFFORT = "unequal-effort"
+    MIXED_HARDWARE = "mixed-hardware"
     OVERLAP = "overlap"
     LEAK = "leak"
     EQUALS_REFERENCE = "equals-reference"
@@ -98,6 +101,8 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
         yield Doubt(Code.END_TOKEN, run.name, names=tuple(disagreements))
     if run.template != run.contract.template:
         yield Doubt(Code.OWN_TEMPLATE, run.name, names=(run.template,))
+    if run.tuned_in:
+        yield Doubt(Code.TUNED, run.name, count=run.tuned_in)
 
 
 def _training(records: Sequence[Record]) -> Iterator[Doubt]:

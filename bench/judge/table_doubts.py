@@ -16,6 +16,7 @@ import numpy as np
 from bench import stats
 from bench.errors import RecordError, UnknownName
 from bench.judge.doubts import LEAKED_SCORE, LEAKED_WORDS, THRESHOLDS, Code, Doubt, row_doubts
+from bench.spec import called
 from bench.store.ledger import Stored
 from bench.store.record import Record
 from bench.store.scores import METRIC, Floats, aligned, series, units
@@ -59,6 +60,7 @@ def table_doubts(rows: dict[str, list[Stored]], metric: str = METRIC) -> list[Do
     raised: list[Doubt] = []
     for first in [runs[0].record for runs in rows.values()][:1]:
         raised += _overlap(first)
+    raised += _unequal({model: [run.record for run in runs] for model, runs in rows.items()})
     scored = [scores for model, runs in rows.items() if (scores := _read(model, runs, metric))]
     raised += _leak([runs[0].record for runs in rows.values()], scored, metric)
     noise = _training_noise(scored)
@@ -80,6 +82,18 @@ def _overlap(record: Record) -> Iterator[Doubt]:
         )
         if parts:
             yield Doubt(Code.OVERLAP, count=sum(rows for _, rows in parts), names=(name,), parts=parts)
+
+
+def _unequal(rows: dict[str, list[Record]]) -> Iterator[Doubt]:
+    """Recipes that were tuned in unequally many trials, and records of unlike machines."""
+    first = {model: records[0].run for model, records in rows.items()}
+    trials = tuple((called(model, run.scale), run.tuned_in or 0) for model, run in first.items())
+    if len({count for _, count in trials}) > 1:
+        yield Doubt(Code.UNEQUAL_EFFORT, parts=trials)
+    origins = [record.provenance for records in rows.values() for record in records]
+    places = dict.fromkeys(" ".join(filter(None, (origin.gpu, origin.hardware))) for origin in origins)
+    if len(places) > 1:
+        yield Doubt(Code.MIXED_HARDWARE, names=tuple(places))
 
 
 def _leak(records: Sequence[Record], rows: Sequence[_Scores], metric: str) -> Iterator[Doubt]:

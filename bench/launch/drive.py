@@ -25,7 +25,7 @@ from typing import Any, Protocol
 from bench import devices, provenance
 from bench.errors import Unreadable
 from bench.files import check_tree, content, is_file
-from bench.launch.process import Pool
+from bench.launch.process import Pool, Workers
 from bench.render.card import model_card
 from bench.run.identity import Run
 from bench.run.job import LOCK, PENDING, Job
@@ -100,7 +100,7 @@ def drive(
     ledger: Ledger,
     settings: Settings,
     watcher: Watcher,
-    pool: Pool | None = None,
+    pool: Workers | None = None,
 ) -> list[Failure]:
     """Carry out runs, each with its checkpoint's folder and its selection file; the failures."""
     own = pool is None
@@ -121,7 +121,7 @@ class _Driver:
         ledger: Ledger,
         settings: Settings,
         watcher: Watcher,
-        pool: Pool,
+        pool: Workers,
     ) -> None:
         self.waiting = [_Waiting(*parts) for parts in work]
         self.ledger, self.settings, self.watcher, self.pool = ledger, settings, watcher, pool
@@ -132,7 +132,7 @@ class _Driver:
         """Until nothing waits and nothing runs."""
         while self.waiting or self.active:
             now = time.monotonic()
-            while len(self.active) < self.settings.jobs and (task := self._next(now)):
+            while len(self.active) < self.pool.capacity(self.settings.jobs) and (task := self._next(now)):
                 self._begin(task)
             for event in self.pool.events(POLL):
                 self._follow(event)
@@ -155,7 +155,7 @@ class _Driver:
                 return
             workspace = self.ledger.workspace(run.id)
             check_tree(workspace)
-            slot = min(set(range(settings.jobs)) - {a.slot for a in self.active.values()})
+            slot = min(set(range(len(self.active) + 1)) - {a.slot for a in self.active.values()})
             job = Job(
                 run=run,
                 checkpoint_folder=str(task.folder) if task.folder else None,

@@ -82,9 +82,9 @@ def locate(
     if contract is not None:
         check_positions(spec.name, config, contract)
     recipe = spec.recipe_at(scale)
-    if place.folder is not None and is_folder(place.folder) and recipe.adapter:
-        if not isinstance(recipe.targets, str):
-            local.check_targets(spec.name, place.folder, recipe.targets)
+    named = recipe.targets if recipe.adapter and not isinstance(recipe.targets, str) else None
+    if named is not None and place.folder is not None and is_folder(place.folder):
+        local.check_targets(spec.name, place.folder, named)
     return place
 
 
@@ -181,6 +181,11 @@ def _gguf(file: Path) -> Checkpoint:
     return Checkpoint(
         source=file.name, revision=facts.digest, kind="gguf", dequantised_from=facts.quantisation
     )
+
+
+def local_digest(place: Path) -> str:
+    """The revision of a local checkpoint: a folder's, or a GGUF file's."""
+    return _gguf(place).revision if place.suffix == gguf.SUFFIX else _digest_of(place)
 
 
 def _digest_of(folder: Path) -> str:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from bench.errors import RequestError
 from bench.run.identity import Run
@@ -41,6 +41,28 @@ def check_platform(platform: str = sys.platform) -> None:
         raise RequestError(
             "runs need Linux or macOS; on Windows use WSL2 (records are read here as anywhere)"
         )
+
+
+class Workers(Protocol):
+    """What carries runs out: `Pool` on this machine, `cluster.Cluster` on many."""
+
+    def capacity(self, jobs: int) -> int:
+        """How many runs may be under way."""
+
+    def warm(self, run: Run) -> None:
+        """Start what a run will need while other things are done."""
+
+    def submit(self, job: Job, environment: Mapping[str, str]) -> None:
+        """Start a run."""
+
+    def kill(self, id: str) -> None:
+        """End a run."""
+
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        """What the runs report, with an `exit` event at the end of each."""
+
+    def close(self) -> None:
+        """End everything."""
 
 
 class Pool:
@@ -80,6 +102,10 @@ class Pool:
             "environment": dict(environment),
         }
         self._send(bare, message)
+
+    def capacity(self, jobs: int) -> int:
+        """How many runs may be under way; on one machine as many as the user or its cores say."""
+        return jobs
 
     def kill(self, id: str) -> None:
         """End a run; its exit event follows."""

@@ -27,6 +27,8 @@ class _State:
     began: float = 0.0
     stage_began: float = 0.0
     ended: bool = False
+    #: Where it runs, on a cluster.
+    node: str = ""
 
     @property
     def rate(self) -> float:
@@ -38,9 +40,9 @@ class _State:
         return (self.total - self.done) / self.rate if self.done and self.total else None
 
 
-def label(run: Run) -> str:
-    """A run's name among those of one command."""
-    return f"{run.name} s{run.seed}"
+def label(run: Run, ladder: bool = False) -> str:
+    """A run's name among those of one command; on a ladder with its budget."""
+    return f"{run.name} s{run.seed}" + (f" {run.contract.budget}" if ladder else "")
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Plain:
     """One line where a run begins, changes its stage, and ends."""
 
     total: int
+    ladder: bool = False
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     states: dict[str, _State] = field(default_factory=dict)
     over: int = 0
@@ -55,13 +58,17 @@ class Plain:
     def began(self, run: Run) -> None:
         """A run was handed to a process."""
         now = time.monotonic()
-        self.states[run.id] = _State(label(run), stage="start", began=now, stage_began=now)
+        self.states[run.id] = _State(label(run, self.ladder), stage="start", began=now, stage_began=now)
         self._print(run, "started")
 
     def heard(self, run: Run, event: dict[str, Any]) -> None:
         """A run reports a stage, a step or its answers."""
         state = self.states[run.id]
         follow(state, event)
+        if event["event"] == "placed":
+            self._print(run, f"on {event['node']}")
+        if event["event"] == "elsewhere":
+            self._print(run, f"{event['reason']}; try {event['try']}")
         if event["event"] == "stage" and event["stage"] in ("train", "generate tuned"):
             self._print(run, event["stage"])
         if event["event"] == "step" and event["steps"] >= 10 and event["step"] % (event["steps"] // 2) == 0:
@@ -80,7 +87,7 @@ class Plain:
         return None
 
     def _print(self, run: Run, text: str) -> None:
-        line = f"[{self.over}/{self.total}] {label(run):<22} {text}"
+        line = f"[{self.over}/{self.total}] {label(run, self.ladder):<22} {text}"
         print(printable(line), file=self.stream, flush=True)
 
 
@@ -111,13 +118,14 @@ class Live(Plain):
             count = f"{state.done}/{state.total}" if state.total else ""
             loss = f"loss {state.loss:.3f}" if state.loss is not None and state.stage == "train" else ""
             rate = f"{state.rate:.1f}/s" if state.done else ""
-            table.add_row(f"[bold]{state.name}[/]", state.stage, count, loss, rate, f"[dim]{left}[/]")
+            where = f"[dim]{printable(state.node)}[/]"
+            table.add_row(f"[bold]{state.name}[/]", where, state.stage, count, loss, rate, f"[dim]{left}[/]")
         table.add_row(f"[dim]{self.over} of {self.total} runs finished[/]")
         return table
 
     def _print(self, run: Run, text: str) -> None:
         if self.states[run.id].ended:  # the rest is in the moving table
-            self._screen.console.print(f"{label(run):<22} {text}", highlight=False, markup=False)
+            self._screen.console.print(f"{label(run, self.ladder):<22} {text}", highlight=False, markup=False)
 
 
 def follow(state: _State, event: dict[str, Any]) -> None:
@@ -125,6 +133,8 @@ def follow(state: _State, event: dict[str, Any]) -> None:
     if event["event"] == "stage":
         state.stage, state.done, state.total = event["stage"], 0, 0
         state.stage_began = time.monotonic()
+    elif event["event"] == "placed":
+        state.node = event["node"]
     elif event["event"] == "step":
         state.done, state.total, state.loss = event["step"], event["steps"], event["loss"]
     elif event["event"] == "answered":
@@ -139,6 +149,6 @@ def outcome(record: Record | None, failure: Failure | None, seconds: float) -> s
     return f"ROUGE-L {tuned.mean:.3f} ({gain.mean:+.3f} over base) in {seconds:.0f} s"
 
 
-def watcher(total: int) -> Plain:
+def watcher(total: int, ladder: bool = False) -> Plain:
     """The live table where a person is watching, else plain lines."""
-    return Live(total) if sys.stderr.isatty() else Plain(total)
+    return Live(total, ladder) if sys.stderr.isatty() else Plain(total, ladder)

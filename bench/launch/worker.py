@@ -10,9 +10,12 @@ import select
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
+
+from bench.launch import ranks
 
 #: The longest write to a pipe that other processes' writes cannot split, in bytes.
 LONGEST_LINE = select.PIPE_BUF
@@ -46,26 +49,67 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
         _redirect(workspace / "log.txt")
         if message["job"]["run"]["backend"] == "unsloth":
             import unsloth  # noqa: F401  (before the libraries that it patches)
-        from bench.run.attempt import execute
-        from bench.run.job import Job
-
-        execute(Job.model_validate_json(json.dumps(message["job"])), emit)
+        devices = message["job"]["run"]["recipe"].get("devices", 1)
+        if devices > 1:
+            _shared(message["job"], devices, workspace, emit)
+        else:
+            _execute(message["job"], emit)
         emit({"event": "done"})
         status = 0
+    except _Told:
+        pass
     except BaseException as error:
         traceback.print_exc()
-        emit(
-            {
-                "event": "failed",
-                "stage": stage,
-                "reason": _reason(error),
-                "traceback": traceback.format_exc(),
-            }
-        )
+        emit(failed(error, stage))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+class _Told(Exception):
+    """The driver knows already why the run failed."""
+
+
+def _execute(job: dict[str, Any], emit: Callable[[dict[str, Any]], None]) -> None:
+    from bench.run.attempt import execute
+    from bench.run.job import Job
+
+    execute(Job.model_validate_json(json.dumps(job)), emit)
+
+
+def _shared(
+    job: dict[str, Any], devices: int, workspace: Path, emit: Callable[[dict[str, Any]], None]
+) -> None:
+    """Carry the job out in several processes, of which the first reports. Raises `_Told`, `RuntimeError`."""
+
+    def attempt(rank: int) -> None:
+        stage = "start"
+
+        def follow(event: dict[str, Any]) -> None:
+            nonlocal stage
+            stage = event.get("stage", stage)
+            if rank == 0:
+                emit(event)
+
+        die_with_parent()
+        try:
+            _execute(job, follow)
+        except BaseException as error:
+            if ranks.is_first_to_fail(workspace):
+                emit(failed(error, stage))
+            raise
+
+    if not ranks.spread(devices, workspace, attempt):
+        if (workspace / ranks.FAILED).exists():
+            raise _Told
+        raise RuntimeError(f"one of its {devices} processes was killed")
+
+
+def failed(error: BaseException, stage: str) -> dict[str, Any]:
+    """The event of a run that died by an exception."""
+    text = "".join(traceback.format_exception(error))
+    return {"event": "failed", "stage": stage, "reason": _reason(error), "traceback": text}
 
 
 def locked(file: Path) -> IO[str] | None:

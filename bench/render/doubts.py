@@ -84,6 +84,11 @@ def _few_examples(doubt: Doubt) -> str:
     )
 
 
+def _effort(doubt: Doubt) -> str:
+    trials = ", ".join(f"{model} in {count or 'none'}" for model, count in doubt.parts)
+    return f"recipes were tuned in unequally many trials ({trials}): part of a lead may be the search's"
+
+
 Words = Callable[[Doubt], str]
 #: code -> name on the row, reason, amount
 WORDS: dict[Code, tuple[str, Words, Words]] = {
@@ -107,6 +112,17 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
     Code.OWN_TEMPLATE: (
         "own template",
         lambda doubt: f"prompted with '{doubt.names[0]}', as its published recipe needs it",
+        _nothing,
+    ),
+    Code.TUNED: (
+        "tuned",
+        lambda doubt: f"recipe tuned in {doubt.count} trial{'s' * (doubt.count > 1)} on validation questions",
+        _nothing,
+    ),
+    Code.UNEQUAL_EFFORT: ("unequal effort", _effort, _nothing),
+    Code.MIXED_HARDWARE: (
+        "mixed hardware",
+        lambda doubt: f"rows ran on different machines: {'; '.join(doubt.names)}; last digits may differ",
         _nothing,
     ),
     Code.REPEATED_EPOCHS: ("repeated epochs", _epochs, _nothing),

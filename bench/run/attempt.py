@@ -31,6 +31,7 @@ from bench.score.identity import scorer
 from bench.score.rows import score_run
 from bench.spec import Example
 from bench.store.record import Stage
+from bench.train import distributed
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
@@ -59,9 +60,12 @@ def execute(job: Job, emit: Emit) -> None:
         validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
         prompts = _prompts(run, loaded, selection.eval)
         parameters = _parameters(loaded.model)
-    if not loaded.adapter:
+    rank = distributed.rank(run)
+    if not loaded.adapter and rank == 0:
         base, origin = _base(job, loaded, prompts, clock)
     fitted = _train(job, loaded, encoded, validation, clock)
+    if rank > 0:  # of several processes the first does the rest
+        return
     if loaded.adapter:
         base, origin = _base(job, loaded, prompts, clock)
     with clock.stage("generate tuned"):

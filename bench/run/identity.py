@@ -48,6 +48,8 @@ class Run(BaseModel):
     #: Digest of the code that selects, encodes, trains, generates and scores (`bench.harness`); none in
     #: records of before it was kept.
     harness: str | None = None
+    #: Trials by which `bench tune` chose the recipe; none for a registered recipe.
+    tuned_in: int | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +75,7 @@ class Run(BaseModel):
                 "contract": self.contract.model_dump(mode="json"),
                 **self.model_dump(mode="json", include={"scale", "seed", "device", "backend", "versions"}),
                 **({"harness": self.harness} if self.harness else {}),
+                **({"tuned_in": self.tuned_in} if self.tuned_in else {}),
             }
         )
 
@@ -83,8 +86,8 @@ class Run(BaseModel):
 
     @property
     def accumulation(self) -> int:
-        """Forward passes per optimizer step."""
-        return self.contract.budget.effective_batch // self.recipe.micro_batch
+        """Forward passes per optimizer step on each device."""
+        return self.contract.budget.effective_batch // (self.recipe.micro_batch * self.recipe.devices)
 
 
 class Backend(BaseModel):

@@ -40,6 +40,7 @@ def plan(
     for spec, checkpoint in models:
         recipe = spec.recipe_at(scale)
         check_micro_batch(spec, recipe, contract)
+        check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
         if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
@@ -64,12 +65,26 @@ def plan(
 
 def check_micro_batch(spec: ModelSpec, recipe: Recipe, contract: Contract) -> None:
     """Raise `BudgetError` where micro-batches cannot add up to the effective batch."""
-    effective = contract.budget.effective_batch
+    effective, together = contract.budget.effective_batch, recipe.micro_batch * recipe.devices
+    if recipe.devices > 1 and not effective % recipe.micro_batch and effective % together:
+        raise BudgetError(
+            f"models/{spec.name}.toml: 'recipe.micro_batch' {recipe.micro_batch} x 'recipe.devices' "
+            f"{recipe.devices} does not divide the effective batch {effective}"
+        )
     if effective % recipe.micro_batch:
         divisors = [n for n in range(1, effective + 1) if effective % n == 0]
         raise BudgetError(
             f"models/{spec.name}.toml: 'recipe.micro_batch' = {recipe.micro_batch} does not divide the "
             f"effective batch {effective}; use one of {', '.join(map(str, divisors))}"
+        )
+
+
+def check_devices(spec: ModelSpec, recipe: Recipe, device: Device) -> None:
+    """Raise `RequestError` where a run cannot be shared by several processes."""
+    if recipe.devices > 1 and device != "cpu":
+        raise RequestError(
+            f"models/{spec.name}.toml: 'recipe.devices' = {recipe.devices} was tried on CPUs alone; "
+            f"use 1 on {device}, and several GPUs for several runs"
         )
 
 
@@ -96,7 +111,9 @@ def choose_backend(
     device: Device = "cpu",
 ) -> Literal["transformers", "unsloth"]:
     """Unsloth for 4-bit causal models where it is installed, else transformers; mps has no 4 bit."""
-    possible = spec.objective == "causal" and recipe.method == "qlora" and device != "mps"
+    possible = (
+        spec.objective == "causal" and recipe.method == "qlora" and device != "mps" and recipe.devices == 1
+    )
     if backend == "unsloth" and possible and "unsloth" not in versions:
         raise RequestError("--backend unsloth: not installed; pip install 'bench-sft[unsloth]'")
     return "unsloth" if possible and backend != "transformers" and "unsloth" in versions else "transformers"

@@ -5,6 +5,7 @@ runs, `together` speaks about a whole table, `ranks` orders a board.  scipy is i
 `import bench.stats` is cheap.
 """
 
+from bench.stats.best import expected_best
 from bench.stats.noise import Noise, SeedEffects, larger, seed_effects, seed_noise
 from bench.stats.paired import PairedDifference, compare, mean_interval, paired_interval
 from bench.stats.pivot import Interval
@@ -20,6 +21,7 @@ __all__ = [
     "SignTest",
     "Verdict",
     "compare",
+    "expected_best",
     "holm",
     "larger",
     "mean_interval",

@@ -18,7 +18,7 @@ from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTraining
 
 from bench.errors import BudgetMismatch, LossMisplaced, NotFinite
 from bench.run.identity import Run
-from bench.train import checkpoints
+from bench.train import checkpoints, distributed
 from bench.train.encoded import IGNORED, Encoded
 from bench.train.load import Loaded
 from bench.train.meter import Meter, metered
@@ -53,7 +53,7 @@ def fit(
     where the spending differs from the contract, `NotFinite` for a loss that is NaN or infinite.
     """
     check_supervision(run, loaded.tokenizer.eos_token_id, examples)
-    meter = Meter(report)
+    meter = Meter(report, run.recipe.devices)
     set_seed(run.seed)
     dtype = precision(run)
     shared = arguments(run, folder, checkpoint_every, trackers, dtype)
@@ -66,6 +66,7 @@ def fit(
         meter.resume(resumed[1])
     trainer.args.eval_on_start = resumed is None
     result = trainer.train(resume_from_checkpoint=str(resumed[0]) if resumed else None)
+    meter.gather()
     check_spending(run, meter, trainer.state.global_step)
     losses = [point["loss"] for point in meter.curve if "loss" in point]
     last = losses[-1] if losses else float(result.training_loss)
@@ -179,6 +180,7 @@ def arguments(
         "save_strategy": "steps" if budget.steps > checkpoint_every else "no",
         "save_steps": checkpoint_every,
         "save_total_limit": None,  # `checkpoints.mark` removes the older ones once the newest is whole
+        **distributed.arguments(run),
     }
 
 

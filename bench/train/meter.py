@@ -26,7 +26,7 @@ from transformers import TrainerCallback
 
 from bench.errors import NotFinite
 from bench.spec import Budget
-from bench.train import checkpoints
+from bench.train import checkpoints, distributed
 from bench.train.encoded import IGNORED
 
 #: How often the validation loss is taken, beside once before training.
@@ -55,8 +55,10 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     `report(step, steps, loss)` is called after every optimizer step.
     """
 
-    def __init__(self, report: Callable[[int, int, float], None]) -> None:
+    def __init__(self, report: Callable[[int, int, float], None], devices: int = 1) -> None:
         self.report = report
+        #: Processes that take equal shares of every step; this one sees its own share alone.
+        self.devices = devices
         self.examples = 0
         self.supervised_tokens = 0
         self.total_tokens = 0
@@ -79,9 +81,15 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     def count(self, batch: dict[str, Any]) -> None:
         """Add one micro-batch: `labels` (rows, length) and `attention_mask` (rows, length)."""
         labels = batch["labels"]
-        self.examples += labels.shape[0]
+        self.examples += labels.shape[0] * self.devices
         self.supervised_tokens += int((labels != IGNORED).sum())
         self.total_tokens += int(batch["attention_mask"].sum())
+
+    def gather(self) -> None:
+        """Count the tokens of all processes that shared the run; each has counted its own."""
+        if self.devices > 1:
+            counts = distributed.total(self.supervised_tokens, self.total_tokens)
+            self.supervised_tokens, self.total_tokens = counts
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Follow the trainer's own count of optimizer steps, and ask for the validation loss where due."""

@@ -1,10 +1,22 @@
-"""Types of options: what is out of range is refused before anything starts."""
+"""Types of options, budgets among them: what is out of range is refused before anything starts."""
 
 from __future__ import annotations
 
 import math
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+
+from bench.errors import BudgetError
+from bench.spec import Budget
+
+PRESETS = {
+    "smoke": Budget(steps=4, effective_batch=8),
+    "short": Budget(steps=60, effective_batch=8),
+    "long": Budget(steps=600, effective_batch=8),
+}
+#: Their order is made before training, so it must fit in memory.
+MOST_EXAMPLES = 10_000_000
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -43,3 +55,28 @@ def fraction(text: str) -> float:
     if not 0 <= value <= 1:
         raise ArgumentTypeError(f"expected a number from 0 to 1, not '{text[:40]}'")
     return value
+
+
+def parse_budget(text: str) -> Budget:
+    """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
+    if text in PRESETS:
+        return PRESETS[text]
+    if match := re.fullmatch(r"(\d+)x(\d+)", text):
+        steps, batch = int(match[1]), int(match[2])
+    elif match := re.fullmatch(r"examples=(\d+)", text):
+        batch = PRESETS["short"].effective_batch
+        steps, rest = divmod(int(match[1]), batch)
+        if rest:
+            raise BudgetError(
+                f"--budget {text}: not a multiple of the effective batch {batch}; "
+                f"use examples={steps * batch} or STEPSxBATCH"
+            )
+    else:
+        raise BudgetError(
+            f"--budget {text}: expected STEPSxBATCH (60x8), examples=N or one of {', '.join(PRESETS)}"
+        )
+    if steps < 1 or batch < 1:
+        raise BudgetError(f"--budget {text}: steps and batch must be at least 1")
+    if steps * batch > MOST_EXAMPLES:
+        raise BudgetError(f"--budget {text}: more than {MOST_EXAMPLES:,} examples")
+    return Budget(steps=steps, effective_batch=batch)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,21 +15,21 @@ from bench import devices, provenance, registry
 from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
-from bench.errors import BudgetError, RequestError, UnknownName
+from bench.errors import RequestError, UnknownName
 from bench.files import is_folder
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import TEMPLATES
-from bench.run import methods
+from bench.run import methods, tuning
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
 from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
-from bench.spec import Budget, Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale, parse_budget
+from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale
 from bench.store.ledger import Ledger
 from bench.store.record import LeftOut
-from bench.verbs import data_options
+from bench.verbs import data_options, model_options
 from bench.verbs.options import whole
 
 #: Tokens without which no question has room.
@@ -109,11 +109,12 @@ def resolve(
     run_code: bool = True,
     ladder: bool = False,
     elsewhere: bool = False,
+    vary: Callable[[tuning.Models], tuning.Models] | None = None,
 ) -> Request:
     """The runs that the options name; without `run_code` no code of a metric is loaded.
 
-    Several budgets are allowed with `ladder`. `elsewhere` plans for another machine's GPU: neither this
-    machine nor the hub is asked. Raises `RequestError` and its kinds.
+    Several budgets are allowed with `ladder`; `vary` may give models other recipes. `elsewhere` plans for
+    another machine's GPU: neither this machine nor the hub is asked. Raises `RequestError` and its kinds.
     """
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
@@ -122,16 +123,46 @@ def resolve(
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
     notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()
-    device = machine.device
+    device: Device = getattr(args, "device", None) or machine.device
     notes += [machine.note] if machine.note else []
-    scale = _scale(args.scale, device, notes)
-    models = methods.variants(
-        _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
+    scale = model_options.scale_of(args.scale, device, notes)
+    models: tuning.Models = methods.variants(
+        model_options.models(args.models, scale, notes), methods.parse(args.methods), registry.models()
     )
+    models, effort = model_options.recipes(args, vary(models) if vary else models, notes)
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
         (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
-    budgets = _budgets(args.budget, ladder)
+    contracts = _contracts(args, train, evaluation, metrics, ladder)
+    for spec, at in models:
+        for each in contracts:
+            planning.check_micro_batch(spec, spec.recipe_at(at), each)
+    if elsewhere:
+        places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
+        left_out: list[LeftOut] = []
+    else:
+        places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
+    notes += [place.note for *_, place in places if place.note]
+    notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
+    versions = versions if versions is not None else provenance.versions()
+    runs, folders = _planned(args, places, contracts, device, versions, effort)
+    if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
+        names = ", ".join(dict.fromkeys(run.name for run in runs))
+        raise RequestError(
+            f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
+        )
+    return Request(runs, contracts, folders, train, evaluation, notes, args.force, left_out)
+
+
+def _contracts(
+    args: argparse.Namespace,
+    train: DatasetSpec,
+    evaluation: DatasetSpec,
+    metrics: tuple[str, ...],
+    ladder: bool,
+) -> tuple[Contract, ...]:
+    """One contract for each budget."""
+    budgets = model_options.budgets(args.budget, ladder)
     contract = Contract(
         train=prepare.reference(train),
         eval=prepare.reference(evaluation),
@@ -144,25 +175,7 @@ def resolve(
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
     )
-    contracts = tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
-    for spec, at in models:
-        for each in contracts:
-            planning.check_micro_batch(spec, spec.recipe_at(at), each)
-    if elsewhere:
-        places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
-        left_out: list[LeftOut] = []
-    else:
-        places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
-    notes += [place.note for *_, place in places if place.note]
-    notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
-    versions = versions if versions is not None else provenance.versions()
-    runs, folders = _planned(args, places, contracts, device, versions)
-    if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
-        names = ", ".join(dict.fromkeys(run.name for run in runs))
-        raise RequestError(
-            f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
-        )
-    return Request(runs, contracts, folders, train, evaluation, notes, args.force, left_out)
+    return tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
 
 
 def _planned(
@@ -171,6 +184,7 @@ def _planned(
     contracts: Sequence[Contract],
     device: Device,
     versions: Mapping[str, str],
+    effort: Mapping[str, int],
 ) -> tuple[list[Run], dict[str, Path | None]]:
     """The runs, budgets inside models and seeds innermost, and run id -> its checkpoint's folder."""
     runs: list[Run] = []
@@ -179,6 +193,7 @@ def _planned(
         checked, seeds = [(spec, place.checkpoint)], _seeds(args.seeds)
         for contract in contracts:
             made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, harness())
+            made = [run.model_copy(update={"tuned_in": effort.get(run.name)}) for run in made]
             runs += made
             folders.update(dict.fromkeys((run.id for run in made), place.folder))
     return runs, folders
@@ -203,55 +218,6 @@ def selection(request: Request, ledger: Ledger) -> Path:
     except OSError as error:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
     return file
-
-
-def _budgets(text: str, ladder: bool) -> list[Budget]:
-    """The budgets of `60x8` or `15x8,60x8,240x8`, each once. Raises `BudgetError`."""
-    budgets = [parse_budget(part.strip()) for part in text.split(",")]
-    if len(set(budgets)) < len(budgets):
-        raise BudgetError(f"--budget {text}: each budget once")
-    if len(budgets) > 1 and not ladder:
-        raise BudgetError(f"--budget {text}: one budget here; several are for 'bench run' and 'bench plan'")
-    return budgets
-
-
-def _scale(asked: str, device: Device, notes: list[str]) -> Scale:
-    if asked != "auto":
-        return "mini" if asked == "mini" else "full"
-    if device == "cuda":
-        notes.append("scale full: for a CUDA GPU")
-        return "full"
-    notes.append("scale mini: no CUDA GPU, so each model is represented by its twin of 1 to 2.5M parameters")
-    return "mini"
-
-
-def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, Scale]]:
-    if text != "all":
-        names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-        if not names:
-            raise RequestError("--models: names no model; try --models all")
-        specs = [registry.find_model(name) for name in names]
-        _check_names(names, specs)
-        # A checkpoint given by path is what it is: it has no twin to stand for it.
-        return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
-    for mistakes in registry.broken("models").values():  # "all" is every registered one
-        raise mistakes
-    specs = list(registry.models().values())
-    without = [spec.name for spec in specs if scale == "mini" and spec.twin is None]
-    if without:
-        notes.append(f"left out at scale mini, no twin: {', '.join(without)}")
-    return [(spec, scale) for spec in specs if spec.name not in without]
-
-
-def _check_names(texts: list[str], specs: list[ModelSpec]) -> None:
-    """Raise `RequestError` where two checkpoints would share a row."""
-    held: dict[str, str] = {}
-    for text, spec in zip(texts, specs, strict=True):
-        if spec.name in held:
-            raise RequestError(
-                f"--models: {held[spec.name]} and {text} are both called '{spec.name}'; rename one"
-            )
-        held[spec.name] = text
 
 
 def _check_room(max_length: int, new_tokens: int) -> None:

@@ -10,11 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench import devices, provenance
+from bench.errors import RequestError
 from bench.judge.board import board, setting
 from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
-from bench.launch.process import Pool, check_platform
+from bench.launch.process import Pool, Workers, check_platform
 from bench.render import export
 from bench.render.text import leaderboard
 from bench.run.identity import Run
@@ -34,10 +35,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to run it")
     jobs = "runs at once (default: one a core, or one a GPU)"
     how.add_argument("--jobs", type=whole(1, 1024), metavar="N", help=jobs)
+    how.add_argument("--recipes", type=Path, metavar="FILE", help="chosen by bench tune")
     how.add_argument("--time-limit", type=seconds, metavar="SECONDS", help="for each run")
     how.add_argument("--checkpoint-every", type=whole(1), default=200, metavar="STEPS")
     fresh = "let untuned models answer anew, not from what an earlier run kept"
     how.add_argument("--fresh-base", action="store_true", help=fresh)
+    many = parser.add_argument_group("on many machines (pip install 'bench-sft[cluster]')")
+    many.add_argument("--on", metavar="WHERE", help="ray (started here), auto, or ray://HOST:10001")
+    many.add_argument("--ship", action="store_true", help="send local checkpoints to nodes that lack them")
+    many.add_argument("--tries", type=whole(1, 100), default=3, metavar="N", help="where nodes are lost (3)")
+    many.add_argument("--accelerator", metavar="NAME", help="only nodes with this type of accelerator")
+    many.add_argument("--device", choices=["cpu", "cuda"], help="the nodes' (default: as here)")
     how.add_argument("--report-to", default="", metavar="NAME,...", type=trackers, help=", ".join(TRACKERS))
 
 
@@ -96,15 +104,16 @@ def carry_out(
     if not missing:
         return []
     check_platform()
-    environment.build(packages)
     settings = settings_for(args, requested.runs[0].device, packages.trial)
-    with closing(Pool(settings.threads, extra=packages.variables)) as pool:
+    pool = workers(args, settings, missing, packages)
+    environment.build(packages)
+    with closing(pool):
         pool.warm(missing[0])
         selection = request.selection(requested, ledger)
         for note in requested.notes:
             print(f"bench: {note}", file=sys.stderr)
         work = [(run, requested.folders[run.id], selection) for run in missing]
-        with progress.watcher(len(missing)) as watcher:
+        with progress.watcher(len(missing), len(requested.contracts) > 1) as watcher:
             return drive(work, ledger, settings, watcher, pool)
 
 
@@ -112,6 +121,31 @@ def by_seed(runs: Sequence[Run]) -> list[Run]:
     """All models with the first seed, then with the next, which finds the untuned models' answers there."""
     seeds = list(dict.fromkeys(run.seed for run in runs))
     return sorted(runs, key=lambda run: seeds.index(run.seed))
+
+
+def workers(
+    args: argparse.Namespace, settings: Settings, runs: Sequence[Run], packages: environment.Environment
+) -> Workers:
+    """What carries the runs out: processes of this machine, or a cluster whose nodes were checked.
+
+    Raises `RequestError` and its kinds.
+    """
+    on = getattr(args, "on", None)  # matrix and bisect have no such option
+    if not on:
+        return Pool(settings.threads, extra=packages.variables)
+    if packages.trial:
+        raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
+    from bench.launch import cluster, join
+
+    target = join.Target(on, args.ship, args.tries, args.accelerator)
+    ray = join.connect(target, provenance.cores(), len(settings.gpus))
+    joined = cluster.Cluster(ray, target, settings.threads, args.jobs)
+    try:
+        joined.check(runs)
+    except BaseException:
+        joined.close()
+        raise
+    return joined
 
 
 def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] = ()) -> Settings:

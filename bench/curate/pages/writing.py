@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.curate.pages.crawl import Crawl
 from bench.curate.pages.passages import Passage
-from bench.data import sources
+from bench.data import formats
 from bench.digest import digest
 from bench.errors import DataError
 
@@ -53,7 +53,7 @@ def read(file: Path) -> list[Passage]:
     if not file.is_file():
         raise DataError(f"{file}: no such file; make one by: bench data pages URL --to NAME")
     with file.open(encoding="utf-8") as handle:
-        rows = list(sources.json_rows(handle, file))
+        rows = list(formats.json_rows(handle, file))
     passages = []
     for number, row in enumerate(rows, start=1):
         text, heading, url = (row.get(name, "") for name in ("text", "heading", "url"))

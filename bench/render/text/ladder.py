@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from bench.judge.effort.ladder import Crossing, Ladder
 from bench.render import facts, words
 from bench.render.tables import columns, pipes, wrap
-from bench.spec import Budget
+from bench.spec import Budget, called
 from bench.stats import Interval
 
 #: Crossings that are told one by one; the rest are counted.
@@ -53,7 +53,7 @@ def sentences(ladder: Ladder) -> list[str]:
         )
         rest = f"; and {len(unclear) - TOLD} more" if len(unclear) > TOLD else ""
         lines.append(f"Means cross without the data showing a change of order: {which}{rest}.")
-    return [*lines, *_basis(ladder, named)]
+    return [*lines, *_basis(ladder)]
 
 
 def seen(budget: Budget) -> str:
@@ -82,7 +82,7 @@ def _told(crossing: Crossing, named: dict[str, str]) -> str:
     )
 
 
-def _basis(ladder: Ladder, named: dict[str, str]) -> Iterator[str]:
+def _basis(ladder: Ladder) -> Iterator[str]:
     noise = (
         "training noise of several seeds included"
         if ladder.seeds
@@ -92,8 +92,9 @@ def _basis(ladder: Ladder, named: dict[str, str]) -> Iterator[str]:
         "p of a change of order is that of its weaker end, allowing for every budget and every pair (Holm); "
         f"{noise}."
     )
-    if ladder.left_out:
-        yield f"Not at every budget under one recipe and one set of versions: {', '.join(ladder.left_out)}."
+    left_out = [called(model, ladder.scale) for model in ladder.left_out]
+    if left_out:
+        yield f"Not at every budget under one recipe and one set of versions: {', '.join(left_out)}."
 
 
 def _score(value: Interval) -> str:

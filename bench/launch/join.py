@@ -1,0 +1,94 @@
+"""Joining a cluster: the only module that imports Ray.
+
+A cluster that is started for the occasion listens on the loopback alone and has no dashboard. One that is
+joined is as its owner set it up. Ray carries Python objects between driver and nodes, so whoever can reach a
+cluster's ports can run code there: that is Ray's own rule, and the reason for the loopback.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from bench.errors import RequestError
+
+#: Seconds until an address counts as unanswered.
+ANSWER = 5.0
+#: Bytes of a local cluster's shared memory, through which workspaces pass.
+OBJECTS = 512 * 1024**2
+CLIENT_PORT = 10001
+#: Ray puts the machine's outer address in the place of 127.0.0.1, and takes this as it is; only Linux has it.
+LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which cluster, and what of it."""
+
+    #: `ray` for a local one that is started for the occasion, `auto`, or `ray://HOST:PORT`.
+    address: str
+    #: Whether local checkpoints travel to the nodes.
+    ship: bool = False
+    #: How often a run is tried where nodes are lost under it.
+    tries: int = 3
+    #: A value of the label `ray.io/accelerator-type` that nodes must have.
+    accelerator: str | None = None
+
+
+def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
+    """The `ray` module, connected; `cpus` and `gpus` are those of a local cluster.
+
+    Raises `RequestError` without Ray, for an address that nobody answers within 10 seconds, and where another
+    version of Ray or Python runs.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise RequestError("--on: Ray is not installed; pip install 'bench-sft[cluster]'") from None
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet = {"log_to_driver": False, "configure_logging": False, "namespace": "bench"}
+    try:
+        if target.address == "ray":
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                object_store_memory=OBJECTS,
+                _node_ip_address=LOOPBACK,
+                _system_config={"worker_niceness": 0},  # as a process that is started here
+                **quiet,
+            )
+        else:
+            _answers(target.address)
+            ray.init(target.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        text = " ".join(str(error).split())
+        raise RequestError(f"--on {target.address}: {text[:200]}") from None
+    return ray
+
+
+def _answers(address: str) -> None:
+    """Raises `RequestError` where nobody speaks gRPC at a `ray://HOST:PORT`."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+        if not address:  # Ray itself knows at once whether there is one on this machine
+            return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise RequestError(f"--on {address}: expected ray, auto, or ray://HOST:{CLIENT_PORT}")
+    import grpc
+
+    channel = grpc.insecure_channel(f"{host}:{port}")
+    try:
+        grpc.channel_ready_future(channel).result(timeout=ANSWER)
+    except grpc.FutureTimeoutError:
+        raise RequestError(
+            f"--on {address}: no answer in {ANSWER:.0f} s; is the cluster up, and its client port open?"
+        ) from None
+    finally:
+        channel.close()

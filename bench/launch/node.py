@@ -1,0 +1,154 @@
+"""A node's side of a cluster: check the machine, carry a job out in its own process, hand back its files.
+
+Nothing here knows the cluster's library. A node has its own copy of the program, its own twins and its own
+hub cache; a job names what it needs by digest, and a node that has something else says so instead of running.
+The zygotes of `bench.launch.process` stay between jobs, so that a node imports the libraries once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import provenance
+from bench.cache import cache_root
+from bench.errors import BenchError
+from bench.harness import harness
+from bench.launch import parcel, preflight
+from bench.launch.process import Pool
+from bench.run.identity import Run
+from bench.run.job import Job
+from bench.store.record import LOG
+
+#: Free bytes below which a node takes no job.
+SPARE = 500_000_000
+POLL = 0.25
+#: Events that a display needs at most so often, in steps of a run.
+EVERY = 10
+
+_pools: dict[int, Pool] = {}
+
+
+def lacks(run: Run, code: str | None) -> list[str]:
+    """What this machine lacks or has otherwise for a run that was planned elsewhere; one line each."""
+    here = provenance.versions()
+    missing = [
+        f"{name} {here.get(name, 'is absent')}, the run needs {version}"
+        for name, version in run.versions.items()
+        if here.get(name) != version
+    ]
+    if code and harness() != code:
+        missing.append("another state of this program's code; install the driver's")
+    place = next(path for path in (root(), *root().parents) if path.exists())
+    if (free := shutil.disk_usage(place).free) < SPARE:
+        missing.append(f"{free / 1e9:.1f} GB free in {place}, {SPARE / 1e9:.1f} GB are needed")
+    return missing
+
+
+def root() -> Path:
+    """Where a node keeps workspaces, and checkpoints that were sent to it."""
+    return cache_root() / "cluster"
+
+
+def carry_out(
+    job: Job,
+    selection: bytes,
+    shipped: bytes | None,
+    environment: Mapping[str, str],
+    tell: Callable[[dict[str, Any]], None],
+) -> tuple[dict[str, Any], bytes]:
+    """How a job ended, and its workspace (of a failed one, its log).
+
+    The end is `{"status": 0}`, `{"status": n, "failure": event}`, `{"busy": True}` where another driver's
+    worker has the run here, or `{"refused": reason}` where this machine cannot carry it out.
+    """
+    refusal = "; ".join(lacks(job.run, job.run.harness))
+    try:
+        folder = None if refusal else checkpoint_of(job, shipped)
+    except BenchError as error:
+        refusal = str(error)
+    if refusal:
+        return {"refused": f"node {socket.gethostname()}: {refusal}"}, b""
+    workspace = root() / job.run.id
+    workspace.mkdir(parents=True, exist_ok=True)
+    (workspace / "selection.json").write_bytes(selection)
+    changes = {
+        "workspace": str(workspace),
+        "selection": str(workspace / "selection.json"),
+        "checkpoint_folder": str(folder) if folder else None,
+    }
+    end = _run(job.model_copy(update=changes), environment, tell)
+    if end.get("busy"):
+        return end, b""
+    whole = end["status"] == 0
+    content = parcel.pack(workspace, None if whole else (LOG,))
+    if whole:
+        shutil.rmtree(workspace, ignore_errors=True)
+    return end, content
+
+
+def _run(job: Job, environment: Mapping[str, str], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Until the job's process is over."""
+    if job.threads not in _pools:
+        _pools[job.threads] = Pool(job.threads)
+    pool = _pools[job.threads]
+    tell({"id": job.run.id, "event": "placed", "node": socket.gethostname(), "pid": os.getpid()})
+    pool.submit(job, environment)
+    end: dict[str, Any] = {}
+    while True:
+        for event in pool.events(POLL):
+            if event["id"] != job.run.id:
+                continue
+            if event["event"] == "exit":
+                if reason := event.get("reason"):
+                    end.setdefault("failure", {"reason": f"its parent process died: {reason}"})
+                return {"status": event["status"], **end}
+            if event["event"] == "failed":
+                end["failure"] = event
+            elif event["event"] == "busy":
+                end["busy"] = True
+            elif event["event"] != "step" or event["step"] % EVERY == 0 or event["step"] == event["steps"]:
+                tell(event)
+
+
+def checkpoint_of(job: Job, shipped: bytes | None) -> Path | None:
+    """The run's checkpoint on this machine; none for the hub's. Raises `RequestError` and its kinds."""
+    checkpoint = job.run.checkpoint
+    if checkpoint.kind == "twin":
+        own, folder = preflight.checkpoint(job.run.model, "mini", job.run.device)
+        if own.revision != checkpoint.revision:
+            raise BenchError(f"its twin '{checkpoint.source}' is another than the driver's")
+        return folder
+    if checkpoint.kind == "hub" or job.checkpoint_folder is None:
+        return None
+    if shipped is not None:
+        return _unpacked(job, shipped)
+    place = Path(job.checkpoint_folder)
+    if not place.exists():
+        raise BenchError(f"has no {place}; copy it there, or add --ship")
+    if preflight.local_digest(place) != checkpoint.revision:
+        raise BenchError(f"{place} is another checkpoint than the driver's; copy it there, or add --ship")
+    return place
+
+
+def _unpacked(job: Job, shipped: bytes) -> Path:
+    """A checkpoint that was sent along, kept under its digest."""
+    checkpoint, name = job.run.checkpoint, Path(str(job.checkpoint_folder)).name
+    kept = root() / "checkpoints" / checkpoint.revision[:32]
+    place = kept / name if checkpoint.kind == "gguf" else kept
+    if not place.exists() or preflight.local_digest(place) != checkpoint.revision:
+        shutil.rmtree(kept, ignore_errors=True)
+        fresh = kept.with_name(f"{kept.name}.{os.getpid()}.tmp")
+        parcel.unpack(shipped, fresh)
+        try:
+            fresh.replace(kept)
+        except OSError:  # another job of this node was quicker
+            shutil.rmtree(fresh, ignore_errors=True)
+    if preflight.local_digest(place) != checkpoint.revision:
+        raise BenchError(f"the checkpoint that was sent along does not match its digest ({json.dumps(name)})")
+    return place

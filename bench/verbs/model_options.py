@@ -1,0 +1,81 @@
+"""Options that name models, and what they are tuned with: specs and scales out.
+
+A name is a registered model's, a path, or a checkpoint of the hub; a recipe is the spec's, but for what
+options or the trials of `bench tune` put in its place.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench import registry
+from bench.errors import BudgetError, RequestError
+from bench.run import tuning
+from bench.spec import Budget, Device, ModelSpec, Scale
+from bench.verbs.options import parse_budget
+
+
+def scale_of(asked: str, device: Device, notes: list[str]) -> Scale:
+    """The scale that was asked for; `auto` takes the published checkpoints where there is a CUDA GPU."""
+    if asked != "auto":
+        return "mini" if asked == "mini" else "full"
+    if device == "cuda":
+        notes.append("scale full: for a CUDA GPU")
+        return "full"
+    notes.append("scale mini: no CUDA GPU, so each model is represented by its twin of 1 to 2.5M parameters")
+    return "mini"
+
+
+def models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, Scale]]:
+    """The models that `--models` names, each with its scale. Raises `RequestError`, `UnknownName`."""
+    if text != "all":
+        names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+        if not names:
+            raise RequestError("--models: names no model; try --models all")
+        specs = [registry.find_model(name) for name in names]
+        _check_names(names, specs)
+        # A checkpoint given by path is what it is: it has no twin to stand for it.
+        return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
+    for mistakes in registry.broken("models").values():  # "all" is every registered one
+        raise mistakes
+    specs = list(registry.models().values())
+    without = [spec.name for spec in specs if scale == "mini" and spec.twin is None]
+    if without:
+        notes.append(f"left out at scale mini, no twin: {', '.join(without)}")
+    return [(spec, scale) for spec in specs if spec.name not in without]
+
+
+def _check_names(texts: list[str], specs: list[ModelSpec]) -> None:
+    """Raise `RequestError` where two checkpoints would share a row."""
+    held: dict[str, str] = {}
+    for text, spec in zip(texts, specs, strict=True):
+        if spec.name in held:
+            raise RequestError(
+                f"--models: {held[spec.name]} and {text} are both called '{spec.name}'; rename one"
+            )
+        held[spec.name] = text
+
+
+def recipes(
+    args: argparse.Namespace, models: tuning.Models, notes: list[str]
+) -> tuple[tuning.Models, dict[str, int]]:
+    """The models with the recipes of `--recipes`, and model -> trials. Raises `RequestError`."""
+    file = getattr(args, "recipes", None)  # matrix and bisect have no such option
+    if not file:
+        return models, {}
+    chosen = tuning.read(file)
+    tuned_for = chosen.contract.budget
+    if tuned_for not in budgets(args.budget, ladder=True):
+        notes.append(f"--recipes {file}: tuned for budget {tuned_for}, not for {args.budget}")
+    return tuning.applied(models, chosen, str(file))
+
+
+def budgets(text: str, ladder: bool) -> list[Budget]:
+    """The budgets of `60x8` or `15x8,60x8,240x8`, each once. Raises `BudgetError`."""
+    budgets = [parse_budget(part.strip()) for part in text.split(",")]
+    if len(set(budgets)) < len(budgets):
+        raise BudgetError(f"--budget {text}: each budget once")
+    if len(budgets) > 1 and not ladder:
+        raise BudgetError(f"--budget {text}: one budget here; several are for 'bench run' and 'bench plan'")
+    return budgets

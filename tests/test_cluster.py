@@ -1,0 +1,290 @@
+"""Runs on many machines: what travels, what a node refuses, and clusters whose nodes come and go."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import socket
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import make_record, make_run
+from runs import course, mini_run
+
+from bench import provenance
+from bench.cli import run_verb
+from bench.errors import NotEnough, RequestError
+from bench.harness import harness
+from bench.launch import join, node, parcel, preflight
+from bench.launch.cluster import Cluster
+from bench.launch.drive import Settings, drive
+from bench.launch.join import Target
+from bench.run.identity import Run
+from bench.run.job import PENDING, Job, write_selection
+from bench.store.ledger import Ledger
+from bench.store.record import COMPLETIONS, CURVE, SCORES, Failure, Record
+
+ONE = Settings(jobs=1, threads=1, command="bench run", tree=provenance.Tree(None, False))
+
+
+def job(run: Run, folder: Path | None, workspace: Path) -> Job:
+    """A job on a few questions of course-qa."""
+    few = replace(course(), train=course().train[:40], eval=course().eval[:4], followed=())
+    write_selection(workspace / "selection.json", few)
+    return Job(
+        run=run,
+        checkpoint_folder=str(folder) if folder else None,
+        selection=str(workspace / "selection.json"),
+        workspace=str(workspace),
+        threads=1,
+        command="bench run",
+        commit=None,
+        dirty=False,
+    )
+
+
+def refusal(run: Run, folder: Path | None, tmp_path: Path, shipped: bytes | None = None) -> str:
+    """What a node says to a job that it cannot carry out."""
+    end, content = node.carry_out(job(run, folder, tmp_path), b"{}", shipped, {}, lambda event: None)
+    assert content == b""
+    return str(end["refused"])
+
+
+def test_a_workspace_travels_whole_but_for_what_is_its_own_machines(tmp_path: Path) -> None:
+    (tmp_path / "a" / "adapter").mkdir(parents=True)
+    (tmp_path / "a" / "checkpoints").mkdir()
+    for name in ("pending.json", "adapter/weights", "checkpoints/large", ".lock"):
+        (tmp_path / "a" / name).write_text(name)
+    parcel.unpack(parcel.pack(tmp_path / "a"), tmp_path / "b")
+    arrived = {
+        str(file.relative_to(tmp_path / "b")) for file in (tmp_path / "b").rglob("*") if file.is_file()
+    }
+    assert arrived == {"pending.json", "adapter/weights"}
+    assert (tmp_path / "b" / "adapter" / "weights").read_text() == "adapter/weights"
+
+
+def test_a_link_does_not_travel(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "secret").write_text("key")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "secret")
+    parcel.unpack(parcel.pack(tmp_path / "a"), tmp_path / "b")
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+def test_a_parcel_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"), io.BytesIO())
+    with pytest.raises(tarfile.TarError):
+        parcel.unpack(buffer.getvalue(), tmp_path / "b")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_node_with_another_version_names_it(tmp_path: Path) -> None:
+    run, folder = mini_run("gpt2")
+    other = run.model_copy(update={"versions": {**run.versions, "trl": "9.9"}})
+    assert f"trl {run.versions['trl']}, the run needs 9.9" in refusal(other, folder, tmp_path)
+
+
+def test_a_node_with_other_code_says_so(tmp_path: Path) -> None:
+    run, folder = mini_run("gpt2")
+    assert node.lacks(run.model_copy(update={"harness": harness()}), harness()) == []
+    other = run.model_copy(update={"harness": 64 * "0"})
+    assert "another state of this program's code" in refusal(other, folder, tmp_path)
+
+
+def test_a_node_with_another_twin_refuses(tmp_path: Path) -> None:
+    run, folder = mini_run("gpt2")
+    checkpoint = run.checkpoint.model_copy(update={"revision": 64 * "0"})
+    text = refusal(run.model_copy(update={"checkpoint": checkpoint}), folder, tmp_path)
+    assert "its twin 'gpt2' is another than the driver's" in text
+
+
+def local(tmp_path: Path) -> tuple[Run, Path]:
+    """A run from a checkpoint in a folder that is no twin."""
+    run, twin = mini_run("gpt2")
+    folder = tmp_path / "mine"
+    shutil.copytree(twin, folder)
+    checkpoint = run.checkpoint.model_copy(
+        update={"kind": "folder", "source": "mine", "revision": preflight.local_digest(folder)}
+    )
+    return run.model_copy(update={"checkpoint": checkpoint}), folder
+
+
+def test_a_node_without_the_checkpoint_names_the_remedy(tmp_path: Path) -> None:
+    run, folder = local(tmp_path)
+    absent = folder.with_name("absent")
+    assert f"has no {absent}; copy it there, or add --ship" in refusal(run, absent, tmp_path)
+    (folder / "config.json").write_text("{}")
+    assert "is another checkpoint than the driver's" in refusal(run, folder, tmp_path)
+
+
+def test_a_checkpoint_that_was_sent_along_is_checked(tmp_path: Path) -> None:
+    run, folder = local(tmp_path)
+    whole = parcel.pack(folder)
+    (folder / "config.json").write_text("{}")
+    assert "does not match its digest" in refusal(run, folder, tmp_path, parcel.pack(folder))
+    kept = node.checkpoint_of(job(run, folder, tmp_path), whole)
+    assert kept is not None
+    assert preflight.local_digest(kept) == run.checkpoint.revision
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, folder = mini_run("gpt2")
+    monkeypatch.setattr(node, "SPARE", 10**18)
+    assert "GB free in" in refusal(run, folder, tmp_path)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_an_address_that_nobody_answers_is_refused_in_time(
+    silent: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    began = time.monotonic()
+    words = ["run", "--models", "gpt2", "--on", f"ray://127.0.0.1:{silent}", "--out", str(tmp_path / "out")]
+    assert run_verb(words) == 2
+    assert "no answer in 5 s" in capsys.readouterr().err
+    assert time.monotonic() - began < 10 + 10  # ten for the address; imports on a busy machine besides
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+@pytest.mark.parametrize("address", ["ray:/x", "localhost", "ray://host"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(RequestError, match="expected ray, auto, or ray://HOST:10001"):
+        join.connect(Target(address), cpus=1)
+
+
+class Seen:
+    """A watcher that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, list[str]] = {}
+        self.moved: list[str] = []
+        self.records: list[str] = []
+        self.failures: list[Failure] = []
+
+    def began(self, run: Run) -> None:
+        pass
+
+    def heard(self, run: Run, event: dict[str, Any]) -> None:
+        if event["event"] == "placed":
+            self.nodes.setdefault(run.id, []).append(event["node"])
+        if event["event"] == "elsewhere":
+            self.moved.append(run.id)
+
+    def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
+        if record:
+            self.records.append(record.id)
+        if failure:
+            self.failures.append(failure)
+
+
+def parcels(tmp_path: Path, count: int) -> list[tuple[Run, Path | None, Path]]:
+    """Runs that need a GPU, each with a parcel of the workspace that it will have left."""
+    work: list[tuple[Run, Path | None, Path]] = []
+    for seed in range(count):
+        stored = make_record(tmp_path / "made", "gpt2", seed, "full", n=20)
+        (stored.folder / "record.json").unlink()
+        (stored.folder / PENDING).write_text(stored.record.model_dump_json())
+        (stored.folder / "adapter").mkdir()
+        (stored.folder / "adapter" / "weights").write_text("numbers")
+        file = tmp_path / f"{seed}.json"
+        file.write_bytes(parcel.pack(stored.folder))
+        work.append((make_run("gpt2", seed, "full"), None, file))
+    return work
+
+
+@pytest.mark.slow
+def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) -> None:
+    """Four nodes, two with a GPU of the kind that is asked for; one of them dies and one is added."""
+    import ray
+    from ray.cluster_utils import Cluster as Simulated
+
+    def sleeping(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) -> tuple[str, bytes]:
+        import time
+
+        import ray
+
+        where = {"event": "placed", "node": ray.get_runtime_context().get_node_id()}
+        mailbox.put.remote(json.dumps({"id": json.loads(job)["workspace"].rsplit("/", 1)[1], **where}))
+        time.sleep(0.5)
+        return '{"status": 0}', selection
+
+    kind = "ray.io/accelerator-type"
+    simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    try:
+        fitting = [simulated.add_node(num_cpus=2, num_gpus=1, labels={kind: "H100"}) for _ in range(2)]
+        simulated.add_node(num_cpus=2, num_gpus=1, labels={kind: "T4"})
+        ray.init(simulated.address, log_to_driver=False, configure_logging=False)
+        work = parcels(tmp_path, 16)
+        target = Target("ray", accelerator="H100", tries=5)
+        cluster = Cluster(ray, target, threads=1, work=sleeping)
+        cluster.gpus = 1
+        assert cluster.capacity(1) == 2
+        killed: list[str] = []
+
+        class Killing(Seen):
+            def heard(self, run: Run, event: dict[str, Any]) -> None:
+                super().heard(run, event)
+                if len(self.nodes) == 4 and not killed:
+                    killed.append(fitting[0].node_id)
+                    simulated.remove_node(fitting[0], allow_graceful=False)
+                    fitting.append(simulated.add_node(num_cpus=2, num_gpus=1, labels={kind: "H100"}))
+
+        seen = Killing()
+        failures = drive(work, Ledger(tmp_path / "out"), ONE, seen, cluster)
+        allowed = {each.node_id for each in fitting}
+    finally:
+        ray.shutdown()
+        simulated.shutdown()
+    assert failures == []
+    assert sorted(seen.records) == sorted(run.id for run, _, _ in work)
+    assert killed
+    assert {name for names in seen.nodes.values() for name in names} <= allowed
+    stored, messages = Ledger(tmp_path / "out").load()
+    assert (len(stored), messages) == (16, [])
+
+
+@pytest.mark.slow
+def test_a_run_on_a_cluster_gives_the_scores_of_this_machine_bit_for_bit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--models", "gpt2", "--budget", "2x8", "--eval-limit", "20", "--max-new-tokens", "8"]
+    words += ["--scale", "mini", "--backend", "transformers", "--jobs", "1"]
+    assert run_verb([*words, "--out", str(tmp_path / "here")]) == 0
+    assert run_verb([*words, "--out", str(tmp_path / "there"), "--on", "ray"]) == 0
+    assert f"on {socket.gethostname()}" in capsys.readouterr().err
+    ((here,), _), ((there,), _) = (Ledger(tmp_path / name).load() for name in ("here", "there"))
+    assert here.record.id == there.record.id
+    for name in (SCORES, COMPLETIONS, CURVE):
+        assert here.part(name) == there.part(name)
+    assert here.record.artifacts == there.record.artifacts
+    ours = [name for name in (tmp_path / "there" / ".work").iterdir() if name.is_dir()]
+    assert ours == []
+
+
+@pytest.mark.slow
+def test_a_cluster_without_what_runs_need_is_refused_by_what_it_has() -> None:
+    ray = join.connect(Target("ray"), cpus=1)
+    try:
+        cluster = Cluster(ray, Target("ray"), threads=1)
+        with pytest.raises(NotEnough, match=r"no node has a GPU; there: .* with 1 CPU, no GPU"):
+            cluster.check([make_run("gpt2", scale="full")])
+        run = mini_run("gpt2")[0].model_copy(update={"versions": {"trl": "9.9"}})
+        with pytest.raises(RequestError, match=r"trl .*, the run needs 9.9"):
+            cluster.check([run])
+        addresses = {each["NodeManagerAddress"] for each in ray.nodes()}
+        assert addresses == {join.LOOPBACK}
+    finally:
+        ray.shutdown()

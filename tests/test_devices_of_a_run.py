@@ -1,0 +1,165 @@
+"""Several processes for one run: the same examples, the same losses, the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from runs import course, mini_run
+from safetensors.torch import load_file
+
+from bench import registry
+from bench.errors import BudgetError, RequestError
+from bench.launch.process import Pool
+from bench.launch.ranks import spread
+from bench.run import plan as planning
+from bench.run.job import PENDING, Job, write_selection
+from bench.spec import Recipe
+from bench.store.record import CURVE, Record
+
+#: Model -> devices and micro-batch of its runs; with accumulation each makes 8 examples to a step.
+SHARES = {"llama-2-7b": [(1, 8), (2, 4), (2, 2)], "bart-large-xsum": [(1, 8), (2, 2)]}
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Pool]:
+    pool = Pool(1)
+    yield pool
+    pool.close()
+
+
+def carry_out(pool: Pool, model: str, workspace: Path, **recipe: Any) -> list[dict[str, Any]]:
+    """The events of one run of a twin."""
+    workspace.mkdir()
+    few = replace(course(), train=course().train[:40], eval=course().eval[:8], followed=course().eval[:4])
+    write_selection(workspace / "selection.json", few)
+    run, folder = mini_run(model, steps=3, new_tokens=2, **recipe)
+    job = Job(
+        run=run,
+        checkpoint_folder=str(folder),
+        selection=str(workspace / "selection.json"),
+        workspace=str(workspace),
+        threads=1,
+        command="bench run",
+        commit=None,
+        dirty=False,
+    )
+    pool.submit(job, {})
+    events: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        events += pool.events(0.1)
+        if any(event["event"] == "exit" for event in events):
+            return events
+    raise AssertionError(f"no exit: {events}")
+
+
+@pytest.fixture(scope="module", params=list(SHARES))
+def shared(
+    request: pytest.FixtureRequest, pool: Pool, tmp_path_factory: pytest.TempPathFactory
+) -> list[Path]:
+    """The workspaces of one model's runs, one for each of `SHARES`."""
+    place = tmp_path_factory.mktemp(request.param)
+    places = []
+    for devices, micro_batch in SHARES[request.param]:
+        places.append(place / f"{devices}x{micro_batch}")
+        change = {"devices": devices, "micro_batch": micro_batch, "method": "lora"}
+        if request.param.startswith("bart"):
+            change["method"] = "full"
+        events = carry_out(pool, request.param, places[-1], **change)
+        assert events[-1]["status"] == 0, (places[-1] / "log.txt").read_text()[-2000:]
+    return places
+
+
+def curve(workspace: Path, field: str) -> list[float]:
+    points = [json.loads(line) for line in (workspace / CURVE).read_text().splitlines()]
+    return [point[field] for point in points if field in point]
+
+
+def record(workspace: Path) -> Record:
+    return Record.model_validate_json((workspace / PENDING).read_bytes())
+
+
+@pytest.mark.slow
+def test_shares_of_a_batch_give_the_losses_of_the_whole(shared: list[Path]) -> None:
+    """Answers have unequal lengths, so a mean of means would differ in the second digit."""
+    whole, *parts = shared
+    for field in ("loss", "grad_norm", "eval_loss", "examples"):
+        assert len(curve(whole, field)) >= 3
+        for part in parts:
+            assert curve(part, field) == pytest.approx(curve(whole, field), rel=2e-4), field
+
+
+@pytest.mark.slow
+def test_shares_of_a_batch_give_the_weights_of_the_whole(shared: list[Path]) -> None:
+    whole, *parts = [next(place.glob("*/*.safetensors")) for place in shared]
+    wanted = load_file(whole)
+    for part in parts:
+        for name, weight in load_file(part).items():
+            assert torch.allclose(weight, wanted[name], atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_what_all_processes_spent_is_counted_once(shared: list[Path]) -> None:
+    whole, *parts = map(record, shared)
+    for part in parts:
+        assert part.spent.examples == whole.spent.examples == 24
+        assert part.spent.supervised_tokens == whole.spent.supervised_tokens
+        assert part.data.train_digest == whole.data.train_digest
+
+
+@pytest.mark.slow
+def test_a_failure_of_one_process_ends_the_run_with_its_reason(pool: Pool, tmp_path: Path) -> None:
+    events = carry_out(
+        pool, "gpt2", tmp_path / "run", devices=2, micro_batch=4, method="freeze", last_blocks=9
+    )
+    (failed,) = [event for event in events if event["event"] == "failed"]
+    assert "the model has 4 blocks" in failed["reason"]
+    assert failed["stage"] == "load"
+    assert events[-1]["status"] != 0
+
+
+def test_every_process_knows_its_number(tmp_path: Path) -> None:
+    """As `torchrun` tells it; and that all of them end is what counts."""
+
+    def attempt(rank: int) -> None:
+        (tmp_path / f"{rank}").write_text(f"{os.environ['RANK']} of {os.environ['WORLD_SIZE']}")
+
+    assert spread(3, tmp_path, attempt)
+    assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == ["0 of 3", "1 of 3", "2 of 3"]
+
+
+def test_where_one_process_dies_the_others_are_ended(tmp_path: Path) -> None:
+    def attempt(rank: int) -> None:
+        if rank == 1:
+            raise ValueError("planted")
+        time.sleep(60)
+
+    began = time.monotonic()
+    assert not spread(2, tmp_path, attempt)
+    assert time.monotonic() - began < 30
+
+
+def test_devices_share_the_effective_batch() -> None:
+    run, _ = mini_run("gpt2", devices=2, micro_batch=2)
+    assert run.accumulation == 2
+    with pytest.raises(BudgetError, match=r"'recipe.micro_batch' 8 x 'recipe.devices' 2 does not divide"):
+        mini_run("gpt2", devices=2, micro_batch=8)
+
+
+def test_the_number_of_devices_is_part_of_a_shared_run_alone() -> None:
+    assert "devices" not in Recipe().model_dump()
+    assert Recipe(devices=2).model_dump()["devices"] == 2
+    assert mini_run("gpt2", devices=2, micro_batch=4)[0].id != mini_run("gpt2", micro_batch=4)[0].id
+
+
+def test_several_gpus_for_one_run_are_refused() -> None:
+    with pytest.raises(RequestError, match="was tried on CPUs alone"):
+        planning.check_devices(registry.find_model("gpt2"), Recipe(devices=2), "cuda")
