@@ -327,6 +327,7 @@ def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
     assert not (bench.folder / "none").exists()
 
 
+@pytest.mark.slow
 def test_with_the_hub_away_what_is_cached_is_run_again_and_gives_the_same_numbers(
     bench: Bench, gpt2: Any
 ) -> None:

@@ -25,7 +25,7 @@ from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
 from bench.store.record import LeftOut
-from bench.train import gguf
+from bench.train import gguf, random_weights
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
@@ -69,6 +69,7 @@ def locate(
 
     Raises `RequestError` and its kinds, also for a contract that is longer than the model's positions.
     """
+    config: Mapping[str, Any]
     if scale == "mini":
         place = Place(*_twin(spec))
         config = registry.read_json(_configuration(place))
@@ -90,6 +91,24 @@ def unasked(spec: ModelSpec, scale: Scale) -> Place:
     if Path(spec.checkpoint).is_absolute():
         return Place(*_local(spec))
     return Place(Checkpoint(source=spec.checkpoint, revision=spec.revision, kind="hub"), None)
+
+
+def random(
+    models: Sequence[tuple[ModelSpec, Scale]], machine: Devices, contract: Contract
+) -> list[tuple[ModelSpec, Scale, Place]]:
+    """The places of models whose weights are made here. Raises `RequestError` and its kinds."""
+    places: list[tuple[ModelSpec, Scale, Place]] = []
+    for spec, scale in models:
+        if scale == "mini":
+            raise RequestError("--weights random measures published architectures; add --scale full")
+        check_positions(spec.name, spec.config, contract)
+        revision = random_weights.identity(spec)
+        check_size(spec, machine.device)
+        check_memory(spec, scale, machine, contract)
+        places.append(
+            (spec, scale, Place(Checkpoint(source=spec.name, revision=revision, kind="random"), None))
+        )
+    return places
 
 
 def check_memory(spec: ModelSpec, scale: Scale, machine: Devices, contract: Contract) -> None:

@@ -51,7 +51,7 @@ def execute(args: argparse.Namespace) -> Output:
     table = "\n".join(columns([head, *rows], right=(1, 6)))
     mapping = {spec.name: layout.in_words(spec) for spec in (asked.train, asked.eval)}
     read = [f"{name}: {words}" for name, words in mapping.items()]
-    predicted = _costs(asked, card, finished)
+    predicted = _costs(asked, card, [*finished, *ledger.measured()[0]])
     text = "\n".join([asked.contract.in_words(), *read, "", table, "", total, *asked.notes])
     if predicted:
         text += "\n\n" + costs.table(predicted, _device(card))
@@ -71,7 +71,7 @@ def _costs(asked: request.Request, card: cost.Card | None, finished: list[Stored
     return predicted
 
 
-def predict(run: Run, card: cost.Card | None) -> cost.Cost | None:
+def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
     """The cost of a run on a card, else on the devices of this machine; none where its shape is unknown."""
     what = cost.setting(run.model, run.recipe, run.backend, run.device)
     if what is None:
@@ -98,7 +98,9 @@ def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
     return same and (card is None or card.name.partition("-")[0] in (place.gpu or ""))
 
 
-def _corrected(run: Run, value: cost.Cost, similar: list[Stored], card: cost.Card | None) -> costs.Predicted:
+def _corrected(
+    run: Run, value: cost.Forecast, similar: list[Stored], card: cost.Card | None
+) -> costs.Predicted:
     """The prediction times the median ratio of measured to predicted of records like it."""
     memory, time = [], []
     for stored in similar:

@@ -43,7 +43,7 @@ def execute(args: argparse.Namespace) -> Output:
         raise RequestError(f"--readme {args.readme}: is no file")
     ledger = Ledger(args.out)
     stored, messages = ledger.load()
-    shown = board(stored, ledger.failed(), left_out=ledger.left_out())
+    shown = board(stored, ledger.failed(), left_out=ledger.left_out(), measured=ledger.measured()[0])
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

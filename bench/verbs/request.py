@@ -66,6 +66,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--budget", default="short", help="60x8, examples=480, smoke, short or long")
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
+    what.add_argument(
+        "--weights",
+        default="published",
+        choices=["published", "random"],
+        help="random: of the true architecture, to measure what a run costs; such rows are never ranked",
+    )
     what.add_argument("--backend", default="auto", choices=["auto", "transformers", "unsloth"])
     what.add_argument(
         "--with",
@@ -111,25 +117,14 @@ def resolve(
         notes.append(machine.note)
     scale = _scale(args.scale, device, notes)
     models = _models(args.models, scale, notes)
-    metrics = tuple(name for name in args.metrics.split(",") if name)
-    for name in metrics:
-        (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
-    contract = Contract(
-        train=prepare.reference(train),
-        eval=prepare.reference(evaluation),
-        eval_split=args.eval_split,
-        eval_limit=args.eval_limit or None,
-        budget=parse_budget(args.budget),
-        max_length=args.max_length,
-        template=_template(args.template),
-        decoding=Decoding(max_new_tokens=args.max_new_tokens),
-        scorer=Rouge(stemmer=True).identity,
-        metrics=metrics,
-    )
+    contract = _contract(args, train, evaluation, run_code)
     for spec, at in models:
         planning.check_micro_batch(spec, spec.recipe_at(at), contract)
-    if elsewhere:
-        places, left_out = [(spec, at, preflight.unasked(spec, at)) for spec, at in models], []
+    left_out: list[LeftOut] = []
+    if args.weights == "random":
+        places = preflight.random(models, machine, contract)
+    elif elsewhere:
+        places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
     else:
         places, left_out = preflight.usable(models, machine, contract, by_name=args.models != "all")
     notes += [place.note for *_, place in places if place.note]
@@ -154,6 +149,26 @@ def resolve(
             f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
         )
     return Request(runs, contract, folders, train, evaluation, notes, args.force, left_out)
+
+
+def _contract(
+    args: argparse.Namespace, train: DatasetSpec, evaluation: DatasetSpec, run_code: bool
+) -> Contract:
+    metrics = tuple(name for name in args.metrics.split(",") if name)
+    for name in metrics:
+        (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
+    return Contract(
+        train=prepare.reference(train),
+        eval=prepare.reference(evaluation),
+        eval_split=args.eval_split,
+        eval_limit=args.eval_limit or None,
+        budget=parse_budget(args.budget),
+        max_length=args.max_length,
+        template=_template(args.template),
+        decoding=Decoding(max_new_tokens=args.max_new_tokens),
+        scorer=Rouge(stemmer=True).identity,
+        metrics=metrics,
+    )
 
 
 def selection(request: Request, ledger: Ledger) -> Path:

@@ -66,13 +66,15 @@ def board_of(
     failures = ledger.failed()
     asked = [setting(run) for run in requested.runs]
     left_out = ledger.left_out()
-    file = report.write(board(stored, failures, asked, left_out), ledger.out / f"{report.NAME}.md")
+    measured, _ = ledger.measured()
+    file = report.write(board(stored, failures, asked, left_out, measured), ledger.out / f"{report.NAME}.md")
     contract = requested.contract.digest
     shown = board(
         [item for item in stored if item.record.run.contract.digest == contract and trial_of(item) == trial],
         [item for item in failures if item.run.contract.digest == contract and trial_of(item) == trial],
         asked,
         left_out,
+        [item for item in measured if item.record.run.contract.digest == contract],
     )
     lines = [leaderboard.terminal(shown, report.width()), ""]
     lines += [f"left out: {message}" for message in messages]
