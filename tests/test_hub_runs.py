@@ -7,6 +7,7 @@ small random weights.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,13 +19,18 @@ import published
 import pytest
 from conftest import ROOT
 from hub import PROXIES, Hub
-from hub_repositories import Content
+from hub_repositories import Content, Repository
 from huggingface_hub import HfApi, constants, file_download
+from test_cost import CONTRACT
 
 from bench import registry
-from bench.errors import RequestError
+from bench.data import sources
+from bench.devices import Devices
+from bench.errors import NotEnough, RequestError, Unreachable
 from bench.launch import hub as preflight_hub
+from bench.launch import preflight
 from bench.launch.hub import Published
+from bench.spec import ModelSpec
 from bench.store.ledger import Ledger
 
 Ask = Callable[..., "Published | str"]
@@ -203,6 +209,110 @@ def test_a_hub_that_does_not_answer_is_out_of_reach_in_seconds(hub: Hub, ask: As
     with faults[fault]:
         answer = ask("team/whole")
     assert "is not in the cache and the hub cannot be reached" in str(answer)
+
+
+def located(spec: ModelSpec) -> preflight.Place:
+    return preflight.locate(spec, "full", "cpu")
+
+
+def test_a_mirror_stands_in_for_a_gated_model_and_is_recorded(hub: Hub, ask: Ask) -> None:
+    """Only where the first may not be had, and never silently."""
+    hub.create("team/gated", WHOLE, gated="manual", readers=("reader",))
+    mirror = hub.create("team/mirror", WHOLE).branches["main"]
+    names = {"checkpoint": "team/gated", "revision": "main", "mirror": "team/mirror"}
+    spec = registry.find_model("gpt2").model_copy(update=names)
+    place = located(spec)
+    assert (place.checkpoint.source, place.checkpoint.revision) == ("team/mirror", mirror)
+    assert place.note == "model 'gpt2': team/gated is gated, its mirror team/mirror is taken instead"
+    ask("team/gated", token="hf_reader")
+    assert located(spec).checkpoint.source == "team/gated"
+    assert located(spec).note == ""
+
+
+def test_disk_is_counted_over_all_models_that_will_be_fetched(
+    hub: Hub, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone would fit."""
+    specs = []
+    for name in ("team/first", "team/second"):
+        hub.create(name, WHOLE)
+        update = {"name": name[5:], "checkpoint": name, "revision": "main"}
+        specs.append((registry.find_model("gpt2").model_copy(update=update), "full"))
+    size = sum(map(len, WHOLE.values()))
+    usage = shutil._ntuple_diskusage(10**9, 0, round(size * 1.5))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    contract = CONTRACT.model_copy(update={"max_length": 256})
+    places, left_out = preflight.usable(specs, Devices("cpu"), contract, by_name=False)
+    assert [spec.name for spec, *_ in places] == ["first"]
+    assert [(model.model, model.why) for model in left_out] == [("second", "too large")]
+    assert "of the models before it" in left_out[0].reason
+    with pytest.raises(NotEnough):
+        preflight.usable(specs, Devices("cpu"), contract, by_name=True)
+
+
+def test_where_nothing_can_run_every_reason_is_told(hub: Hub, ask: Ask) -> None:
+    specs = [(registry.find_model(name), "full") for name in ("gpt2", "llama-2-7b")]
+    with hub.down(), pytest.raises(NotEnough) as refusal:
+        preflight.usable(specs, Devices("cpu"), CONTRACT, by_name=False)
+    first, *reasons = str(refusal.value).splitlines()
+    assert first == "none of the models can run here"
+    assert ["gpt2" in reasons[0], "llama-2-7b" in reasons[1]] == [True, True]
+
+
+# Data sets
+
+
+@pytest.fixture
+def orca(hub: Hub, ask: Ask, shared: Path) -> Repository:
+    """A data set that its spec names by a branch, with a few rows; a branch is resolved once a process."""
+    sources._resolved.cache_clear()
+    return published.publish_dataset(
+        hub, "openorca", shared / "data" / "dolly" / "databricks-dolly-15k.jsonl"
+    )
+
+
+def test_a_branch_of_a_data_set_that_moves_is_another_data_set(orca: Repository) -> None:
+    spec = registry.find_dataset("openorca")
+    before = sources.identity(spec)
+    assert sources.identity(spec) == before
+    orca.commit({"README.md": "moved"})
+    assert sources.identity(spec) == before, "one process reads one commit"
+    sources._resolved.cache_clear()
+    assert sources.identity(spec) != before
+
+
+def test_rows_are_read_at_the_commit_that_the_identity_names(
+    orca: Repository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    asked: list[Any] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, **how: asked.append((name, how)) or _Rows())
+    spec = registry.find_dataset("openorca").model_copy(update={"subset": 3})
+    commit = orca.branches["main"]
+    sources.identity(spec)
+    orca.commit({"README.md": "moved"})
+    assert len(list(sources.rows(spec))) == 3
+    assert [(name, how["revision"], how["streaming"]) for name, how in asked] == [(spec.hub, commit, True)]
+
+
+class _Rows(list[Any]):
+    """Five rows that can be shuffled and cut off as a stream can."""
+
+    def __init__(self) -> None:
+        super().__init__({"question": f"q{n}", "response": "r"} for n in range(5))
+
+    def shuffle(self, seed: int, buffer_size: int) -> _Rows:
+        assert seed == sources.SUBSET_SEED
+        return self
+
+    def take(self, count: int) -> list[Any]:
+        return self[:count]
+
+
+def test_a_data_set_out_of_reach_says_how_to_go_on(orca: Repository, hub: Hub) -> None:
+    with hub.down(), pytest.raises(Unreachable, match="or give a local copy by --data openorca=FILE"):
+        sources.identity(registry.find_dataset("openorca"))
 
 
 # The real command
