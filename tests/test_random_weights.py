@@ -18,6 +18,7 @@ from bench.cli import run_verb
 from bench.errors import NotEnough, RequestError
 from bench.judge.board import board
 from bench.launch import preflight
+from bench.render.page import page
 from bench.render.text import leaderboard
 from bench.spec import ModelSpec
 from bench.store.ledger import Ledger
@@ -141,7 +142,7 @@ def test_a_measured_run_is_a_row_of_costs_and_no_rank(tmp_path: Path) -> None:
     shown = board([ranked], measured=[measured])
     assert [row.model for group in shown.groups for row in group.rows] == ["phi-1.5"]
     assert [row.model for row in shown.costs] == ["gpt2"]
-    for text in (leaderboard.markdown(shown), leaderboard.terminal(shown)):
+    for text in (leaderboard.markdown(shown), leaderboard.terminal(shown), page(shown)):
         assert "What runs cost, measured with random weights" in text
         assert "no such row is ranked" in " ".join(text.split())
 

@@ -28,6 +28,7 @@ from bench.render import words
 from bench.render.page import comparison as comparisons
 from bench.render.page.answers import Packs, embedded
 from bench.render.page.view import view
+from bench.render.text import costs
 
 #: Rows of a table that are in the document from the start; the script knows the same number.
 FEW = 100
@@ -44,6 +45,7 @@ def page(board: Board) -> str:
         ["page.js", "texts.js", "leaderboard.js"],
         title="Leaderboard",
         groups=groups,
+        costs=costs.cells(board.costs),
         few=FEW,
         families=_distinct(groups, "family"),
         methods=_distinct(groups, "method"),

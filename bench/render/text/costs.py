@@ -93,6 +93,18 @@ def terminal(rows: Sequence[CostRow]) -> str:
     return "\n".join([TITLE, "=" * len(TITLE), *lines, "", MEASURED, *_notes(rows)])
 
 
+def cells(rows: Sequence[CostRow]) -> dict[str, Any]:
+    """What a page shows of the measured costs."""
+    table_ = [_measured(row) for row in rows]
+    return {
+        "title": TITLE,
+        "head": MEASURED_HEAD,
+        "rows": table_,
+        "reading": MEASURED,
+        "notes": _notes(rows),
+    }
+
+
 def measured_as_data(row: CostRow) -> dict[str, Any]:
     """One measured row as JSON-like data; memory in bytes."""
     run = row.stored[0].record.run
