@@ -18,6 +18,7 @@ from bench.cli import run_verb
 from bench.errors import NotEnough, RequestError
 from bench.judge.board import board
 from bench.launch import preflight
+from bench.render.card import model_card
 from bench.render.page import page
 from bench.render.text import leaderboard
 from bench.spec import ModelSpec
@@ -139,6 +140,7 @@ def random_record(out: Path) -> Any:
 
 def test_a_measured_run_is_a_row_of_costs_and_no_rank(tmp_path: Path) -> None:
     ranked, measured = make_record(tmp_path, "phi-1.5"), random_record(tmp_path)
+    assert "random numbers in this architecture; scores mean nothing" in model_card(measured.record)
     shown = board([ranked], measured=[measured])
     assert [row.model for group in shown.groups for row in group.rows] == ["phi-1.5"]
     assert [row.model for row in shown.costs] == ["gpt2"]

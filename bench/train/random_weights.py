@@ -9,7 +9,6 @@ cache has it; else that of a twin, whose ids are few and whose texts are somewha
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -110,7 +109,6 @@ def _write_weights(model: Any, folder: Path, dtype: Any) -> None:
         places |= dict.fromkeys(weights, file)
     index = {"metadata": {}, "weight_map": places}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
-    os.sync()
 
 
 def _shards(model: Any, itemsize: int) -> Iterator[list[tuple[str, Any]]]:
