@@ -257,7 +257,7 @@ def test_where_nothing_can_run_every_reason_is_told(hub: Hub, ask: Ask) -> None:
     with hub.down(), pytest.raises(NotEnough) as refusal:
         preflight.usable(specs, Devices("cpu"), CONTRACT, by_name=False)
     first, *reasons = str(refusal.value).splitlines()
-    assert first == "none of the models can run here"
+    assert first == "none of the models can run here; --scale mini runs their twins"
     assert ["gpt2" in reasons[0], "llama-2-7b" in reasons[1]] == [True, True]
 
 
@@ -393,6 +393,7 @@ def test_nothing_of_a_run_comes_from_a_branch(bench: Bench, gpt2: Any) -> None:
 
 
 def test_all_models_are_those_that_can_run_and_the_others_are_listed(bench: Bench, gpt2: Any) -> None:
+    assert "to fetch from the hub: 0.0 GB" in bench.ran[0].stderr
     output, board = bench.ran[0].stdout, (bench.folder / "out" / "leaderboard.md").read_text()
     assert "### Left out" in board
     for text in (output, board):

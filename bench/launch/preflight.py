@@ -112,12 +112,13 @@ def random(
 
 
 def check_memory(spec: ModelSpec, scale: Scale, machine: Devices, contract: Contract) -> None:
-    """Raise `NotEnough` where a model needs clearly more than the smallest of these GPUs has."""
-    what = cost.setting(spec, spec.recipe_at(scale), "transformers", "cuda")
-    if what is None or scale == "mini" or not machine.gpus:
+    """Raise `NotEnough` where a model needs clearly more than the smallest GPU has, by every backend."""
+    recipe = spec.recipe_at(scale)
+    ways = [cost.setting(spec, recipe, backend, "cuda") for backend in cost.BACKENDS]
+    if scale == "mini" or not machine.gpus or not all(ways):
         return
     gpu = min(machine.gpus, key=lambda gpu: gpu.memory)
-    needed = cost.cost(what, contract, gpu.memory).peak
+    needed = min(cost.cost(way, contract, gpu.memory).peak for way in ways if way)
     if needed * (1 - cost.EXPECTED_ERROR) > gpu.memory:
         raise NotEnough(
             f"model '{spec.name}' needs about {needed / cost.GIB:.0f} GB and the {gpu.name} has "
@@ -174,7 +175,14 @@ def usable(
                 )
             )
     if not places:
-        raise NotEnough("\n".join(["none of the models can run here", *(each.reason for each in left_out)]))
+        raise NotEnough(
+            "\n".join(
+                [
+                    "none of the models can run here; --scale mini runs their twins",
+                    *(each.reason for each in left_out),
+                ]
+            )
+        )
     return places, left_out
 
 

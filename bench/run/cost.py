@@ -58,6 +58,7 @@ START = 15.0
 EXAMPLE_TOKENS = 250
 EIGHT_BIT_OPTIMIZERS = ("8bit",)
 Backend = Literal["transformers", "unsloth"]
+BACKENDS: tuple[Backend, ...] = ("transformers", "unsloth")
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,8 @@ def resolve(
     else:
         places, left_out = preflight.usable(models, machine, contract, by_name=args.models != "all")
     notes += [place.note for *_, place in places if place.note]
+    if download := sum(place.download for *_, place in places):
+        notes.append(f"to fetch from the hub: {download / 1e9:.1f} GB")
     notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     runs, folders = [], {}
     for spec, at, place in places:
