@@ -16,12 +16,13 @@ from bench.judge import board as boards
 from bench.judge.board import MAIN, Board, board
 from bench.judge.doubts import row_doubts
 from bench.render.doubts import Badge, badge
+from bench.render.page import page
 from bench.render.text import leaderboard
 from bench.run.identity import Backend
 from bench.spec import DataRef
 from bench.stats import Interval
 from bench.store.ledger import Ledger, Stored, read
-from bench.store.record import Record, Written, seal
+from bench.store.record import LeftOut, Record, Written, seal
 
 
 def only(found: Board) -> boards.Group:
@@ -341,3 +342,27 @@ def test_what_was_asked_for_is_shown_before_what_is_newer(tmp_path: Path) -> Non
     asked = board([today, upgraded], asked=[boards.setting(today.record.run)])
     assert only(asked).rows[0].stored == (today,)
     assert only(asked).left_out == 1
+
+
+def left_out(model: str, contract: str) -> LeftOut:
+    return LeftOut(
+        model=model,
+        scale="mini",
+        contract=contract,
+        why="gated",
+        reason=f"model '{model}' is gated",
+        when="2026-11-20T10:00:00+00:00",
+    )
+
+
+def test_a_model_that_could_not_run_is_listed_until_it_has_a_row(tmp_path: Path) -> None:
+    """Of the same contract; and the next request for all models replaces the list."""
+    stored, ledger = make_record(tmp_path, "gpt2"), Ledger(tmp_path)
+    contract = stored.record.run.contract.digest
+    ledger.leave_out(contract, "mini", [left_out("phi-1.5", contract), left_out("gpt2", contract)])
+    shown = board([stored], left_out=[*ledger.left_out(), left_out("bart-large-xsum", "other")])
+    assert [model.model for model in only(shown).missing] == ["phi-1.5"]
+    for text in (leaderboard.markdown(shown), leaderboard.terminal(shown), page(shown)):
+        assert "phi-1.5: gated; model" in text
+    ledger.leave_out(contract, "mini", [])
+    assert ledger.left_out() == []

@@ -7,6 +7,7 @@ small random weights.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,13 +19,18 @@ import published
 import pytest
 from conftest import ROOT
 from hub import PROXIES, Hub
-from hub_repositories import Content
+from hub_repositories import Content, Repository
 from huggingface_hub import HfApi, constants, file_download
+from test_cost import CONTRACT
 
 from bench import registry
-from bench.errors import RequestError
+from bench.data import sources
+from bench.devices import Devices
+from bench.errors import NotEnough, RequestError, Unreachable
 from bench.launch import hub as preflight_hub
+from bench.launch import preflight
 from bench.launch.hub import Published
+from bench.spec import ModelSpec
 from bench.store.ledger import Ledger
 
 Ask = Callable[..., "Published | str"]
@@ -34,6 +40,8 @@ GPT2, PINNED = "openai-community/gpt2", str(published.spec("models", "gpt2")["re
 LLAMAS = ("llama-2-7b", "llama-3.1-8b")
 CONFIG = json.dumps({"model_type": "gpt2", "n_positions": 1024, "dtype": "float32"})
 WHOLE = {"config.json": CONFIG, "model.safetensors": bytes(4000), "tokenizer.json": "{}"}
+#: Clients read in steps of ten mebibytes; what came of a step that was cut is fetched again.
+STEP = 10 * 2**20
 SHORT = ["--budget", "smoke", "--eval-limit", "20", "--max-length", "160", "--max-new-tokens", "12"]
 RUN = ["run", "--scale", "full", "--train", "dolly", "--backend", "transformers", *SHORT]
 #: Name of a question -> repository and revision.
@@ -205,6 +213,110 @@ def test_a_hub_that_does_not_answer_is_out_of_reach_in_seconds(hub: Hub, ask: As
     assert "is not in the cache and the hub cannot be reached" in str(answer)
 
 
+def located(spec: ModelSpec) -> preflight.Place:
+    return preflight.locate(spec, "full", "cpu")
+
+
+def test_a_mirror_stands_in_for_a_gated_model_and_is_recorded(hub: Hub, ask: Ask) -> None:
+    """Only where the first may not be had, and never silently."""
+    hub.create("team/gated", WHOLE, gated="manual", readers=("reader",))
+    mirror = hub.create("team/mirror", WHOLE).branches["main"]
+    names = {"checkpoint": "team/gated", "revision": "main", "mirror": "team/mirror"}
+    spec = registry.find_model("gpt2").model_copy(update=names)
+    place = located(spec)
+    assert (place.checkpoint.source, place.checkpoint.revision) == ("team/mirror", mirror)
+    assert place.note == "model 'gpt2': team/gated is gated, its mirror team/mirror is taken instead"
+    ask("team/gated", token="hf_reader")
+    assert located(spec).checkpoint.source == "team/gated"
+    assert located(spec).note == ""
+
+
+def test_disk_is_counted_over_all_models_that_will_be_fetched(
+    hub: Hub, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each alone would fit."""
+    specs = []
+    for name in ("team/first", "team/second"):
+        hub.create(name, WHOLE)
+        update = {"name": name[5:], "checkpoint": name, "revision": "main"}
+        specs.append((registry.find_model("gpt2").model_copy(update=update), "full"))
+    size = sum(map(len, WHOLE.values()))
+    usage = shutil._ntuple_diskusage(10**9, 0, round(size * 1.5))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    contract = CONTRACT.model_copy(update={"max_length": 256})
+    places, left_out = preflight.usable(specs, Devices("cpu"), contract, by_name=False)
+    assert [spec.name for spec, *_ in places] == ["first"]
+    assert [(model.model, model.why) for model in left_out] == [("second", "too large")]
+    assert "of the models before it" in left_out[0].reason
+    with pytest.raises(NotEnough):
+        preflight.usable(specs, Devices("cpu"), contract, by_name=True)
+
+
+def test_where_nothing_can_run_every_reason_is_told(hub: Hub, ask: Ask) -> None:
+    specs = [(registry.find_model(name), "full") for name in ("gpt2", "llama-2-7b")]
+    with hub.down(), pytest.raises(NotEnough) as refusal:
+        preflight.usable(specs, Devices("cpu"), CONTRACT, by_name=False)
+    first, *reasons = str(refusal.value).splitlines()
+    assert first == "none of the models can run here; --scale mini runs their twins"
+    assert ["gpt2" in reasons[0], "llama-2-7b" in reasons[1]] == [True, True]
+
+
+# Data sets
+
+
+@pytest.fixture
+def orca(hub: Hub, ask: Ask, shared: Path) -> Repository:
+    """A data set that its spec names by a branch, with a few rows; a branch is resolved once a process."""
+    sources._resolved.cache_clear()
+    return published.publish_dataset(
+        hub, "openorca", shared / "data" / "dolly" / "databricks-dolly-15k.jsonl"
+    )
+
+
+def test_a_branch_of_a_data_set_that_moves_is_another_data_set(orca: Repository) -> None:
+    spec = registry.find_dataset("openorca")
+    before = sources.identity(spec)
+    assert sources.identity(spec) == before
+    orca.commit({"README.md": "moved"})
+    assert sources.identity(spec) == before, "one process reads one commit"
+    sources._resolved.cache_clear()
+    assert sources.identity(spec) != before
+
+
+def test_rows_are_read_at_the_commit_that_the_identity_names(
+    orca: Repository, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    asked: list[Any] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, **how: asked.append((name, how)) or _Rows())
+    spec = registry.find_dataset("openorca").model_copy(update={"subset": 3})
+    commit = orca.branches["main"]
+    sources.identity(spec)
+    orca.commit({"README.md": "moved"})
+    assert len(list(sources.rows(spec))) == 3
+    assert [(name, how["revision"], how["streaming"]) for name, how in asked] == [(spec.hub, commit, True)]
+
+
+class _Rows(list[Any]):
+    """Five rows that can be shuffled and cut off as a stream can."""
+
+    def __init__(self) -> None:
+        super().__init__({"question": f"q{n}", "response": "r"} for n in range(5))
+
+    def shuffle(self, seed: int, buffer_size: int) -> _Rows:
+        assert seed == sources.SUBSET_SEED
+        return self
+
+    def take(self, count: int) -> list[Any]:
+        return self[:count]
+
+
+def test_a_data_set_out_of_reach_says_how_to_go_on(orca: Repository, hub: Hub) -> None:
+    with hub.down(), pytest.raises(Unreachable, match="or give a local copy by --data openorca=FILE"):
+        sources.identity(registry.find_dataset("openorca"))
+
+
 # The real command
 
 
@@ -281,6 +393,7 @@ def test_nothing_of_a_run_comes_from_a_branch(bench: Bench, gpt2: Any) -> None:
 
 
 def test_all_models_are_those_that_can_run_and_the_others_are_listed(bench: Bench, gpt2: Any) -> None:
+    assert "to fetch from the hub: 0.0 GB" in bench.ran[0].stderr
     output, board = bench.ran[0].stdout, (bench.folder / "out" / "leaderboard.md").read_text()
     assert "### Left out" in board
     for text in (output, board):
@@ -327,6 +440,7 @@ def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
     assert not (bench.folder / "none").exists()
 
 
+@pytest.mark.slow
 def test_with_the_hub_away_what_is_cached_is_run_again_and_gives_the_same_numbers(
     bench: Bench, gpt2: Any
 ) -> None:
@@ -338,40 +452,34 @@ def test_with_the_hub_away_what_is_cached_is_run_again_and_gives_the_same_number
 
 
 @pytest.mark.slow
-def test_a_download_that_is_cut_fails_its_run_and_is_taken_up_again(shared: Path, tmp_path: Path) -> None:
-    with Hub(TOKENS) as hub:
-        bench = Bench(hub, tmp_path)
-        stock(hub, tmp_path / "checkpoints", shared, "gpt2")
-        hub.cut("model.safetensors", after=1_000_000, times=50)
-        text = bench(*RUN, "--models", "gpt2")
-        assert bench.status == 1
-        assert "failed in stage 'load'" in text
-        hub._cuts.clear()
-        text = bench(*RUN, "--models", "gpt2")
-        assert bench.status == 0, text
-        assert any(request.range for request in hub.requests if "model.safetensors" in request.path)
-
-
-@pytest.mark.slow
 def test_every_published_model_goes_from_the_hub_to_one_board(shared: Path, tmp_path: Path) -> None:
-    """First without a token, then with one: the gated models join the same board."""
+    """First without a token, while GPT-2's download breaks off; then with one, and everything is there.
+
+    What was fetched before the download broke is not fetched again.
+    """
     with Hub(TOKENS) as hub:
         bench = Bench(hub, tmp_path)
         stock(hub, tmp_path / "checkpoints", shared, *published.CHECKPOINTS)
+        weights = f"{GPT2}/resolve/{PINNED}/model.safetensors"
+        hub.cut(weights, after=STEP + 300_000)
+        hub.cut(weights, after=300_000, times=50)
         text = bench(*RUN, "--models", "all")
-        assert bench.status == 0, text
-        assert set(bench.records()) == {*published.CHECKPOINTS} - {*LLAMAS}
+        assert bench.status == 1, text
+        assert "gpt2, seed 0: failed in stage 'load'" in text
         assert "smollm2-135m: out of reach" in text
+        assert set(bench.records()) == {*published.CHECKPOINTS} - {"gpt2", *LLAMAS}
+        hub._cuts.clear()
+        hub.forget()
         text = bench(*RUN, "--models", "all", token="hf_reader")
         assert bench.status == 0, text
+        assert f"bytes={STEP}-" in [request.range for request in hub.requests if weights in request.path]
         records = bench.records()
         assert set(records) == {*published.CHECKPOINTS}
         for name, record in records.items():
             entry = published.spec("models", name)
-            assert record.run.checkpoint.source == entry["checkpoint"]
-            assert (
-                record.run.checkpoint.revision
-                == hub.repositories["models", entry["checkpoint"]].branches["main"]
-            )
+            main = hub.repositories["models", entry["checkpoint"]].branches["main"]
+            checkpoint = record.run.checkpoint
+            assert (checkpoint.source, checkpoint.revision) == (entry["checkpoint"], main)
             assert record.run.model.architecture == published.CHECKPOINTS[name].architecture
-        assert "gated" not in (tmp_path / "out" / "leaderboard.md").read_text()
+        board = (tmp_path / "out" / "leaderboard.md").read_text()
+        assert "too large" not in board, "with a token both Llamas have a row"

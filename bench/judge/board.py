@@ -17,20 +17,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.digest import digest
 from bench.judge import pooling
-from bench.judge.absences import absent, still_failed
 from bench.judge.doubts import Doubt, row_doubts
-from bench.judge.pooling import KINDS
+from bench.judge.pooling import KINDS, RowCost, cost_of
 from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
 from bench.store.record import Failure, LeftOut, Record
-from bench.store.sides import trial_of
+from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
     from bench.judge.effort.ladder import Ladder
@@ -41,24 +39,6 @@ REFERENCES = {"nearest": "answer of the nearest training question", "copy": "cop
 READ_AT_MOST = 160
 #: Contract digest, scale, digest of the evaluation examples, what `--with` tried out.
 Key = tuple[str, Scale, str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class RowCost:
-    """What one run of a row took, averaged over its seeds; peaks are the highest."""
-
-    trainable_parameters: int
-    parameters: int
-    tokens_per_second: float
-    peak_memory: int
-    peak_gpu_memory: int | None
-    #: Of all stages together.
-    seconds: float
-
-    @property
-    def memory(self) -> int:
-        """Peak memory where the model lived: the GPU's if there was one."""
-        return self.peak_gpu_memory if self.peak_gpu_memory is not None else self.peak_memory
 
 
 @dataclass(frozen=True)
@@ -85,6 +65,15 @@ class BoardRow:
     def seeds(self) -> tuple[int, ...]:
         """The seeds that are pooled in this row."""
         return tuple(stored.record.run.seed for stored in self.stored)
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One model whose weights are random, its seeds pooled: only its cost means anything."""
+
+    model: str
+    stored: tuple[Stored, ...]
+    cost: RowCost
 
 
 @dataclass(frozen=True)
@@ -122,6 +111,8 @@ class Board:
     """The groups, the newest first."""
 
     groups: tuple[Group, ...]
+    #: What runs of random weights took; they are never ranked.
+    costs: tuple[CostRow, ...] = ()
     #: Records that had to be left out because their scores are missing or edited.
     messages: tuple[str, ...] = ()
     #: Groups that differ in the budget alone, together; empty until `ladder.with_ladders` looks for them.
@@ -138,8 +129,12 @@ def board(
     failures: Sequence[Failure] = (),
     asked: Collection[str] = frozenset(),
     left_out: Sequence[LeftOut] = (),
+    measured: Sequence[Stored] = (),
 ) -> Board:
-    """The board of these records; `asked` holds the settings (`setting`) that go before newer ones."""
+    """The board of these records; `asked` holds the settings (`setting`) that go before newer ones.
+
+    `measured` are runs of random weights, which stand in a table of their own.
+    """
     digests = _ContractDigests()
     together: dict[Key, list[Stored]] = defaultdict(list)
     for stored_run in stored:
@@ -179,7 +174,16 @@ def board(
     for only in died.values():
         run = only[0].run
         groups.append(Group(run.contract, run.scale, "", (), (), tuple(only), 0, True, only[0].trial))
-    return Board(tuple(_say_why_apart(groups)), tuple(messages))
+    return Board(tuple(_say_why_apart(groups)), _cost_rows(measured), tuple(messages))
+
+
+def _cost_rows(measured: Sequence[Stored]) -> tuple[CostRow, ...]:
+    """A row for each model and setting of random weights, newest last."""
+    rows: dict[tuple[str, str, Contract], list[Stored]] = defaultdict(list)
+    for stored in sorted(measured, key=_age):
+        run = stored.record.run
+        rows[run.name, setting(run), run.contract].append(stored)
+    return tuple(CostRow(key[0], tuple(runs), cost_of(runs)) for key, runs in rows.items())
 
 
 class _ContractDigests:
@@ -242,23 +246,10 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
             stored=tuple(sets[place]),
             **estimates[place],
             rank=rank,
-            cost=_cost(sets[place]),
+            cost=cost_of(sets[place]),
             doubts=row_doubts([stored.record for stored in sets[place]]),
         )
         for place, rank in zip(order, ranks, strict=True)
-    )
-
-
-def _cost(runs: Sequence[Stored]) -> RowCost:
-    spent = [stored.record.spent for stored in runs]
-    gpu = [memory for spending in spent if (memory := spending.training_gpu_memory) is not None]
-    return RowCost(
-        trainable_parameters=spent[0].trainable_parameters,
-        parameters=spent[0].parameters,
-        tokens_per_second=fmean(spending.tokens_per_second for spending in spent),
-        peak_memory=max(spending.peak_memory for spending in spent),
-        peak_gpu_memory=max(gpu) if gpu else None,
-        seconds=fmean(sum(spending.seconds.values()) for spending in spent),
     )
 
 

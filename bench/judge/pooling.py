@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, variance
 
@@ -150,3 +151,35 @@ def ranks_apart(intervals: Sequence[Interval]) -> list[tuple[int, int]]:
 def interval(record: Record, row: str, kind: str) -> Interval:
     """One of a record's own estimates."""
     return Interval(**record.scores[row][kind].model_dump()).within(0, 1)
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """What one run of a row took, averaged over its seeds; peaks are the highest."""
+
+    trainable_parameters: int
+    parameters: int
+    tokens_per_second: float
+    peak_memory: int
+    peak_gpu_memory: int | None
+    #: Of all stages together.
+    seconds: float
+
+    @property
+    def memory(self) -> int:
+        """Peak memory where the model lived: the GPU's if there was one."""
+        return self.peak_gpu_memory if self.peak_gpu_memory is not None else self.peak_memory
+
+
+def cost_of(runs: Sequence[Stored]) -> RowCost:
+    """The cost of one row, from the records of its seeds."""
+    spent = [stored.record.spent for stored in runs]
+    gpu = [memory for spending in spent if (memory := spending.training_gpu_memory) is not None]
+    return RowCost(
+        trainable_parameters=spent[0].trainable_parameters,
+        parameters=spent[0].parameters,
+        tokens_per_second=fmean(spending.tokens_per_second for spending in spent),
+        peak_memory=max(spending.peak_memory for spending in spent),
+        peak_gpu_memory=max(gpu) if gpu else None,
+        seconds=fmean(sum(spending.seconds.values()) for spending in spent),
+    )

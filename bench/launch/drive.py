@@ -186,7 +186,7 @@ class _Driver:
         if self.ledger.finished(task.run.id):
             if not task.tries:
                 self.watcher.began(task.run)
-            self.watcher.ended(task.run, read(self.ledger.runs / task.run.id), None)
+            self.watcher.ended(task.run, read(self.ledger.folder(task.run.id)), None)
             return True
         workspace = self.ledger.workspace(task.run.id)
         if not is_file(workspace / PENDING):
@@ -230,7 +230,7 @@ class _Driver:
         """Make a finished run's folder its record; what cannot be written is this run's failure alone."""
         if self.ledger.finished(run.id):  # another driver was quicker
             shutil.rmtree(workspace, ignore_errors=True)
-            self.watcher.ended(run, read(self.ledger.runs / run.id), None)
+            self.watcher.ended(run, read(self.ledger.folder(run.id)), None)
             return
         try:
             record = Record.model_validate_json(content(workspace / PENDING))

@@ -25,7 +25,7 @@ from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
 from bench.store.record import LeftOut
-from bench.train import gguf, local
+from bench.train import gguf, local, random_weights
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
@@ -70,9 +70,10 @@ def locate(
     Raises `RequestError` and its kinds, also for a contract that is longer than the model's positions, and
     for a recipe whose modules a local checkpoint does not have; the hub's are checked when it is loaded.
     """
+    config: Mapping[str, Any]
     if scale == "mini":
         place = Place(*_twin(spec))
-        config: Mapping[str, Any] = local.read_json(_configuration(place))
+        config = local.read_json(_configuration(place))
     elif Path(spec.checkpoint).is_absolute():
         check_size(spec, device)
         place = Place(*_local(spec))
@@ -97,13 +98,32 @@ def unasked(spec: ModelSpec, scale: Scale) -> Place:
     return Place(Checkpoint(source=spec.checkpoint, revision=spec.revision, kind="hub"), None)
 
 
+def random(
+    models: Sequence[tuple[ModelSpec, Scale]], machine: Devices, contract: Contract
+) -> list[tuple[ModelSpec, Scale, Place]]:
+    """The places of models whose weights are made here. Raises `RequestError` and its kinds."""
+    places: list[tuple[ModelSpec, Scale, Place]] = []
+    for spec, scale in models:
+        if scale == "mini":
+            raise RequestError("--weights random measures published architectures; add --scale full")
+        check_positions(spec.name, spec.config, contract)
+        revision = random_weights.identity(spec)
+        check_size(spec, machine.device)
+        check_memory(spec, scale, machine, contract)
+        places.append(
+            (spec, scale, Place(Checkpoint(source=spec.name, revision=revision, kind="random"), None))
+        )
+    return places
+
+
 def check_memory(spec: ModelSpec, scale: Scale, machine: Devices, contract: Contract) -> None:
-    """Raise `NotEnough` where a model needs clearly more than the smallest of these GPUs has."""
-    what = cost.setting(spec, spec.recipe_at(scale), "transformers", "cuda")
-    if what is None or scale == "mini" or not machine.gpus:
+    """Raise `NotEnough` where a model needs clearly more than the smallest GPU has, by every backend."""
+    recipe = spec.recipe_at(scale)
+    ways = [cost.setting(spec, recipe, backend, "cuda") for backend in cost.BACKENDS]
+    if scale == "mini" or not machine.gpus or not all(ways):
         return
     gpu = min(machine.gpus, key=lambda gpu: gpu.memory)
-    needed = cost.cost(what, contract, gpu.memory).peak
+    needed = min(cost.cost(way, contract, gpu.memory).peak for way in ways if way)
     if needed * (1 - cost.EXPECTED_ERROR) > gpu.memory:
         raise NotEnough(
             f"model '{spec.name}' needs about {needed / cost.GIB:.0f} GB and the {gpu.name} has "
@@ -160,7 +180,14 @@ def usable(
                 )
             )
     if not places:
-        raise NotEnough("\n".join(["none of the models can run here", *(each.reason for each in left_out)]))
+        raise NotEnough(
+            "\n".join(
+                [
+                    "none of the models can run here; --scale mini runs their twins",
+                    *(each.reason for each in left_out),
+                ]
+            )
+        )
     return places, left_out
 
 

@@ -49,7 +49,7 @@ def _header(record: Record) -> str:
     licence = LICENCES.get(run.model.licence, "other")
     data = ModelCardData(
         model_name=f"{run.name}-{run.contract.train.name}",
-        base_model=run.model.checkpoint if hub else None,
+        base_model=run.checkpoint.source if hub else None,
         base_model_relation=("adapter" if adapter else "finetune") if hub else None,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="text-generation" if run.model.objective == "causal" else "text2text-generation",
@@ -117,10 +117,16 @@ def _score_table(record: Record) -> list[str]:
     return [*lines, "| tuned over untuned, paired | " + " | ".join(cells) + " |"]
 
 
+def _base(record: Record) -> str:
+    """The repository that the weights came from; a mirror's where that stood in."""
+    run = record.run
+    return run.checkpoint.source if run.checkpoint.kind == "hub" else run.model.checkpoint
+
+
 def _code(record: Record) -> str:
     run = record.run
     if run.recipe.adapter:
-        base = f'"{run.model.checkpoint}"'
+        base = f'"{_base(record)}"'
         if run.checkpoint.kind == "twin":
             base = f'"path/to/models/twins/{run.model.twin}"'
         elif run.checkpoint.kind == "gguf":
@@ -132,10 +138,11 @@ def _code(record: Record) -> str:
 
 def _training(record: Record) -> list[str]:
     run, spent, backend = record.run, record.spent, record.backend
+    random = run.checkpoint.kind == "random"
     recipe = ", ".join(f"{key} {value}" for key, value in run.recipe.model_dump(mode="json").items())
     facts = [
-        f"Base model: {run.model.checkpoint}, revision {run.checkpoint.revision[:12]}, "
-        f"licence {run.model.licence}",
+        *(["Weights: random numbers in this architecture; scores mean nothing"] if random else []),
+        f"Base model: {_base(record)}, revision {run.checkpoint.revision[:12]}, licence {run.model.licence}",
         *([f"Weights dequantised from {stored}"] if (stored := run.checkpoint.dequantised_from) else []),
         f"Recipe: {recipe}",
         f"Backend: {backend.name} ({backend.reason}), precision {backend.precision}"

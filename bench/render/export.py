@@ -17,15 +17,17 @@ from bench.judge.effort.ladder import Ladder
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts
 from bench.render.clean import cell
+from bench.render.text.costs import measured_as_data
 from bench.stats import Interval
 
 
 def as_data(board: Board) -> dict[str, Any]:
     """The board as JSON-like data: groups with their contract, rows, reference rows and failures."""
-    return {
+    data: dict[str, Any] = {
         "groups": [_group(group) for group in board.groups],
         "ladders": [_ladder(ladder) for ladder in board.ladders],
     }
+    return data | ({"costs": [measured_as_data(row) for row in board.costs]} if board.costs else {})
 
 
 def rows(board: Board) -> list[dict[str, Any]]:

@@ -63,7 +63,9 @@ class Outcome:
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """Write the weights and the record's long lists; file -> digest of each."""
     weights = folder / weights_folder(loaded.adapter)
-    loaded.model.save_pretrained(weights, safe_serialization=True)
+    # An adapter's base is not changed; left to itself, PEFT looks at the base's branch to decide that.
+    beside = {"save_embedding_layers": False} if loaded.adapter else {}
+    loaded.model.save_pretrained(weights, safe_serialization=True, **beside)
     loaded.tokenizer.save_pretrained(weights)
     artifacts = {
         str(file.relative_to(folder)): file_digest(file)

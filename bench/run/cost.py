@@ -58,6 +58,7 @@ START = 15.0
 EXAMPLE_TOKENS = 250
 EIGHT_BIT_OPTIMIZERS = ("8bit",)
 Backend = Literal["transformers", "unsloth"]
+BACKENDS: tuple[Backend, ...] = ("transformers", "unsloth")
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ CARDS = {
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What one run takes."""
+class Forecast:
+    """What one run will take."""
 
     #: Bytes at the highest point of training, and of answering in batches of `batch`.
     training: float
@@ -113,7 +114,7 @@ class Cost:
         """Whether the device holds it."""
         return self.peak <= self.memory
 
-    def scaled(self, memory: float, time: float) -> Cost:
+    def scaled(self, memory: float, time: float) -> Forecast:
         """The cost times what records of runs like it say."""
         return replace(
             self,
@@ -228,7 +229,7 @@ def cost(
     cores: int = 1,
     example_tokens: float = EXAMPLE_TOKENS,
     stored: int = 2,
-) -> Cost:
+) -> Forecast:
     """What one run takes on a card, or on so many cores of a CPU with `memory` bytes."""
     micro, length = what.recipe.micro_batch, contract.max_length
     new_tokens = contract.decoding.max_new_tokens
@@ -251,7 +252,7 @@ def cost(
         training = what.operations(tokens) / (EFFICIENCY * card.peak)
         training += contract.budget.examples // micro * what.reading(passes) / card.bandwidth
         answering = steps * (what.reading(1) / card.bandwidth + STEP * what.shape.layers)
-    return Cost(
+    return Forecast(
         training=what.training(micro * length, length),
         answering=what.answering(batch, prompt, new_tokens),
         batch=batch,

@@ -24,9 +24,10 @@ class Checkpoint(BaseModel):
 
     #: Hub repository, GGUF file's name, or absolute folder; a twin's folder is found anew on each machine.
     source: str
-    #: Commit; or digest of the folder's weights, configuration and tokenizer; or of the GGUF file.
+    #: Commit; or digest of the folder's weights, configuration and tokenizer; or of the GGUF file; or of the
+    #: configuration that random weights were made for.
     revision: str
-    kind: Literal["hub", "folder", "twin", "gguf"]
+    kind: Literal["hub", "folder", "twin", "gguf", "random"]
     #: The type that the weights were stored in before they were dequantised; none where they never were.
     dequantised_from: str | None = None
 

@@ -77,6 +77,8 @@ class Ledger:
     def __init__(self, out: Path) -> None:
         self.out = out
         self.runs = out / "runs"
+        #: Runs of random weights: what they cost is shown, what they score is not.
+        self.costs = out / "costs"
         self.failures = out / "failed"
         self.missing = out / "left-out"
         self.work = out / ".work"
@@ -85,7 +87,7 @@ class Ledger:
 
     def finished(self, id: str) -> bool:
         """Whether a whole record of this run is there, of one piece (`bench.store.damage`)."""
-        folder = self.runs / id
+        folder = self.folder(id)
         if not files.is_file(folder / RECORD):
             return False
         try:
@@ -95,6 +97,17 @@ class Ledger:
         except StopIteration:
             return True
         return False
+
+    def folder(self, id: str) -> Path:
+        """Where a run's record is or will be."""
+        measured = self.costs / id
+        return measured if measured.is_dir() else self.runs / id
+
+    def measured(self) -> tuple[list[Stored], list[str]]:
+        """The records of runs with random weights, as `load` gives the others."""
+        costs = Ledger(self.out)
+        costs.runs = self.costs
+        return costs.load()
 
     def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
         """The whole records, by id, and a message for each that was left out and why."""
@@ -138,7 +151,7 @@ class Ledger:
         (folder / RECORD).write_text(
             json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-        target = self.runs / record.id
+        target = (self.costs if record.run.checkpoint.kind == "random" else self.runs) / record.id
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # broken, or it would not have been run again
             shutil.rmtree(target)

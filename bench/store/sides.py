@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench.errors import Incomparable
-from bench.spec import Contract
+from bench.spec import Contract, Scale
 from bench.store.ledger import Stored
-from bench.store.record import Failure
+from bench.store.record import Failure, LeftOut
 
 #: One row of a table: model, scale, contract.
 Slot = tuple[str, str, Contract]
@@ -72,3 +72,26 @@ def side_of(
         more = f" (and {len(messages) - 1} more)" if len(messages) > 1 else ""
         raise Incomparable(f"'{name}' holds no record that can be read{why}{more}")
     return side
+
+
+def still_failed(died: Sequence[Failure], newest: Mapping[str, Sequence[Stored]]) -> tuple[Failure, ...]:
+    """Failures that no later success of the same model and seed has made good."""
+    done = {
+        (model, stored.record.run.seed): stored.record.provenance.finished
+        for model, runs in newest.items()
+        for stored in runs
+    }
+    return tuple(
+        failure for failure in died if done.get((failure.run.name, failure.run.seed), "") < failure.when
+    )
+
+
+def absent(
+    left_out: Sequence[LeftOut], contract: str, scale: Scale, rows: Collection[str]
+) -> tuple[LeftOut, ...]:
+    """Models that were left out of a contract (its digest) at a scale and have no row there all the same."""
+    return tuple(
+        model
+        for model in left_out
+        if (model.contract, model.scale) == (contract, scale) and model.model not in rows
+    )

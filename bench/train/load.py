@@ -24,7 +24,7 @@ from transformers import (
 from bench.errors import OtherCheckpoint, Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
 from bench.spec import Device
-from bench.train import end_token, gguf
+from bench.train import end_token, gguf, random_weights
 from bench.train.freeze import freeze
 from bench.train.numerics import chosen_type, optimizer
 
@@ -47,11 +47,16 @@ def load(run: Run, folder: Path | None) -> Loaded:
     Raises `Unreachable` for a hub model that is gated or out of reach, `UnsafeRequest` for
     weights that are not safetensors.
     """
-    source = str(gguf.loadable(folder, run.checkpoint.revision)) if folder else run.checkpoint.source
+    source = run.checkpoint.source
+    if run.checkpoint.kind == "random":
+        source = str(random_weights.loadable(run.model, run.checkpoint.revision))
+    elif folder:
+        source = str(gguf.loadable(folder, run.checkpoint.revision))
+    revision = run.checkpoint.revision if run.checkpoint.kind == "hub" else None
     try:
         if run.backend == "unsloth":
             return _with_unsloth(run, source)
-        return _with_transformers(run, source, revision=None if folder else run.checkpoint.revision)
+        return _with_transformers(run, source, revision)
     except OSError as error:
         raise _explained(run, error) from error
 
@@ -59,7 +64,7 @@ def load(run: Run, folder: Path | None) -> Loaded:
 def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
     dtype, *_ = chosen_type(run)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
-    quantised, fallbacks = None, _fallbacks(run)
+    quantised, fallbacks = None, _fallbacks(run, source)
     if run.recipe.method == "qlora":
         if run.model.objective == "causal" and not _has_unsloth():
             fallbacks.append("bitsandbytes 4-bit instead of Unsloth: not installed")
@@ -160,7 +165,7 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
         backend=Backend(
             name="unsloth",
             reason="recipe asks for 4 bit and unsloth is installed",
-            fallbacks=tuple(_fallbacks(run)),
+            fallbacks=tuple(_fallbacks(run, source)),
             precision=str(dtype).removeprefix("torch."),
             quantisation="nf4, double",
             end_token=disagreement,
@@ -198,9 +203,10 @@ def _placement(run: Run, quantised: bool) -> dict[str, Any] | None:
     return {"": run.device} if quantised or run.device == "mps" else None
 
 
-def _fallbacks(run: Run) -> list[str]:
-    """What of the recipe's numerics this device cannot do."""
-    return [reason for _, reason in (chosen_type(run), optimizer(run)) if reason]
+def _fallbacks(run: Run, source: str) -> list[str]:
+    """What of the recipe's numerics this device cannot do, and another tokenizer than the published one."""
+    reasons = [reason for _, reason in (chosen_type(run), optimizer(run)) if reason]
+    return [*reasons, *filter(None, [random_weights.note(Path(source))])]
 
 
 def _four_bit(device: Device, dtype: torch.dtype) -> tuple[BitsAndBytesConfig | None, str | None]:

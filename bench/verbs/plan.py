@@ -52,7 +52,7 @@ def execute(args: argparse.Namespace) -> Output:
     mapping = {spec.name: layout.in_words(spec) for spec in (asked.train, asked.eval)}
     read = [f"{name}: {words}" for name, words in mapping.items()]
     contracts = [contract.in_words() for contract in asked.contracts]
-    predicted = _costs(asked, card, finished)
+    predicted = _costs(asked, card, [*finished, *ledger.measured()[0]])
     text = "\n".join([*contracts, *read, "", table, "", total, *asked.notes])
     if predicted:
         text += "\n\n" + costs.table(predicted, _device(card))
@@ -72,7 +72,7 @@ def _costs(asked: request.Request, card: cost.Card | None, finished: list[Stored
     return predicted
 
 
-def predict(run: Run, card: cost.Card | None) -> cost.Cost | None:
+def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
     """The cost of a run on a card, else on the devices of this machine; none where its shape is unknown."""
     what = cost.setting(run.model, run.recipe, run.backend, run.device)
     if what is None:
@@ -99,7 +99,9 @@ def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
     return same and (card is None or card.name.partition("-")[0] in (place.gpu or ""))
 
 
-def _corrected(run: Run, value: cost.Cost, similar: list[Stored], card: cost.Card | None) -> costs.Predicted:
+def _corrected(
+    run: Run, value: cost.Forecast, similar: list[Stored], card: cost.Card | None
+) -> costs.Predicted:
     """The prediction times the median ratio of measured to predicted of records like it."""
     memory, time = [], []
     for stored in similar:

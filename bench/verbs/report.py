@@ -45,7 +45,8 @@ def execute(args: argparse.Namespace) -> Output:
         raise RequestError(f"--readme {args.readme}: is no file")
     ledger = Ledger(args.out)
     stored, messages = ledger.load()
-    shown = with_ladders(board(stored, ledger.failed(), left_out=ledger.left_out()))
+    measured, _ = ledger.measured()
+    shown = with_ladders(board(stored, ledger.failed(), left_out=ledger.left_out(), measured=measured))
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

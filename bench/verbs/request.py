@@ -80,6 +80,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
+    what.add_argument(
+        "--weights",
+        default="published",
+        choices=["published", "random"],
+        help="random: of the true architecture, to measure what a run costs; such rows are never ranked",
+    )
     what.add_argument("--backend", default="auto", choices=["auto", "transformers", "unsloth"])
     what.add_argument(
         "--with",
@@ -130,19 +136,20 @@ def resolve(
         model_options.models(args.models, scale, notes), methods.parse(args.methods), registry.models()
     )
     models, effort = model_options.recipes(args, vary(models) if vary else models, notes)
-    metrics = tuple(name for name in args.metrics.split(",") if name)
-    for name in metrics:
-        (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
-    contracts = _contracts(args, train, evaluation, metrics, ladder)
+    contracts = _contracts(args, train, evaluation, run_code, ladder)
     for spec, at in models:
         for each in contracts:
             planning.check_micro_batch(spec, spec.recipe_at(at), each)
-    if elsewhere:
+    left_out: list[LeftOut] = []
+    if args.weights == "random":
+        places = preflight.random(models, machine, contracts[0])
+    elif elsewhere:
         places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
-        left_out: list[LeftOut] = []
     else:
         places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
     notes += [place.note for *_, place in places if place.note]
+    if download := sum(place.download for *_, place in places):
+        notes.append(f"to fetch from the hub: {download / 1e9:.1f} GB")
     notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     versions = versions if versions is not None else provenance.versions()
     runs, folders = _planned(args, places, contracts, device, versions, effort)
@@ -158,10 +165,13 @@ def _contracts(
     args: argparse.Namespace,
     train: DatasetSpec,
     evaluation: DatasetSpec,
-    metrics: tuple[str, ...],
+    run_code: bool,
     ladder: bool,
 ) -> tuple[Contract, ...]:
     """One contract for each budget."""
+    metrics = tuple(name for name in args.metrics.split(",") if name)
+    for name in metrics:
+        (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
     budgets = model_options.budgets(args.budget, ladder)
     contract = Contract(
         train=prepare.reference(train),

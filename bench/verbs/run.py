@@ -79,7 +79,8 @@ def board_of(
     failures = ledger.failed()
     asked = [setting(run) for run in requested.runs]
     left_out = ledger.left_out()
-    everything = with_ladders(board(stored, failures, asked, left_out))
+    measured, _ = ledger.measured()
+    everything = with_ladders(board(stored, failures, asked, left_out, measured))
     file = report.write(everything, ledger.out / f"{report.NAME}.md")
     contracts = {contract.digest for contract in requested.contracts}
     whole = board(
@@ -87,6 +88,7 @@ def board_of(
         [item for item in failures if item.run.contract.digest in contracts and trial_of(item) == trial],
         asked,
         left_out,
+        [item for item in measured if item.record.run.contract.digest in contracts],
     )
     shown = with_ladders(whole)
     lines = [leaderboard.terminal(shown, report.width()), ""]

@@ -35,7 +35,7 @@ def find(name: str, ledger: Ledger) -> Path:
     """The folder of the run that a name stands for: id, unique beginning of one, or model with one run."""
     ids = sorted(folder.parent.name for folder in ledger.runs.glob("[!.]*/record.json"))
     if name in ids:
-        return ledger.runs / name
+        return ledger.folder(name)
     matching = [id for id in ids if _model(id) == name] or [id for id in ids if id.startswith(name)]
     if not matching:
         raise UnknownName("run", name, _near(name, ids))

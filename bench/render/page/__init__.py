@@ -29,6 +29,7 @@ from bench.render.page import comparison as comparisons
 from bench.render.page import ladder as ladders
 from bench.render.page.answers import Packs, embedded
 from bench.render.page.view import view
+from bench.render.text import costs
 
 #: Rows of a table that are in the document from the start; the script knows the same number.
 FEW = 100
@@ -46,6 +47,7 @@ def page(board: Board) -> str:
         title="Leaderboard",
         groups=groups,
         ladders=[ladders.view(ladder, number) for number, ladder in enumerate(board.ladders)],
+        costs=costs.cells(board.costs),
         few=FEW,
         families=_distinct(groups, "family"),
         methods=_distinct(groups, "method"),

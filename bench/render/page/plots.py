@@ -13,7 +13,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from bench.judge.board import MAIN, BoardRow, Group, RowCost
+from bench.judge.board import MAIN, BoardRow, Group
+from bench.judge.pooling import RowCost
 from bench.render import facts, words
 from bench.render.page import draw
 from bench.stats import Interval

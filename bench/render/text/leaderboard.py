@@ -10,6 +10,7 @@ from bench.judge.pooling import KINDS
 from bench.render import facts, words
 from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md
+from bench.render.text import costs
 from bench.render.text import ladder as ladder_text
 from bench.stats import Interval
 from bench.store.ledger import Stored
@@ -29,12 +30,12 @@ DASH = "\N{EM DASH}"
 def markdown(shown: Board, chart: str | None = None) -> str:
     """The whole board as one document; `chart` is the image beside it, if there is one."""
     parts = ["# Leaderboard", ""]
-    if not shown.groups:
+    if not shown.groups and not shown.costs:
         parts += [NOTHING, ""]
     for place, group in enumerate(shown.groups):
         parts += [*markdown_group(group, chart if place == 0 else None), ""]
     parts += [line for ladder in shown.ladders for line in ladder_text.markdown(ladder)]
-    return "\n".join(parts).rstrip() + "\n"
+    return "\n".join([*parts, *costs.markdown(shown.costs)]).rstrip() + "\n"
 
 
 def markdown_group(group: Group, chart: str | None = None) -> list[str]:
@@ -136,10 +137,11 @@ def _cost_cells(row: BoardRow) -> list[str]:
 
 def terminal(shown: Board, width: int = 100) -> str:
     """The whole board as text of at most `width` columns (80 at least)."""
-    if not shown.groups:
+    if not shown.groups and not shown.costs:
         return NOTHING
-    groups = ["\n".join(_terminal_group(group, max(width, 80))) for group in shown.groups]
-    return "\n\n".join([*groups, *map(ladder_text.terminal, shown.ladders)])
+    tables = ["\n".join(_terminal_group(group, max(width, 80))) for group in shown.groups]
+    tables += map(ladder_text.terminal, shown.ladders)
+    return "\n\n".join([*tables, *([costs.terminal(shown.costs)] if shown.costs else [])])
 
 
 def _terminal_group(group: Group, width: int) -> list[str]:
