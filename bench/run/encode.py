@@ -5,18 +5,21 @@ answer's tokens are those that follow the prompt's in the encoding of both toget
 tokenizer would merge across the cut (none of the registered families does), the answer is
 encoded alone. The end token is appended by id and always supervised.
 
-Too long a prompt loses its beginning, where the context stands, and keeps the question and the
-cue to answer. Too long an answer loses its end, and then has no end token: a model must not
-learn that answers stop in mid-sentence.
+Too long a prompt loses context and keeps the question and the cue to answer: from its beginning, where
+the context stands, or from the context's end where the template asks first. Too long an answer loses its
+end, and then has no end token: a model must not learn that answers stop in mid-sentence.
+
+A chat template belongs to the checkpoint: its tokenizer writes the prompt, special tokens included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bench.errors import DataError
-from bench.prompt import render
+from bench.errors import DataError, RequestError
+from bench.prompt import CHAT, shortens_context, message, render
 from bench.spec import Decoding, Example, Objective
 from bench.train.encoded import IGNORED, Encoded
 
@@ -42,10 +45,9 @@ def encode_causal(example: Example, tokenizer: Any, template: str, max_length: i
     """Prompt, answer and end token in one sequence; the loss is on answer and end token."""
     if tokenizer.eos_token_id is None:
         raise DataError(f"{tokenizer.name_or_path}: the tokenizer has no end token, so no answer could end")
-    text = render(example, template)
-    prompt: list[int] = tokenizer(text)["input_ids"]
-    prompt = _without_end(prompt, tokenizer)
-    whole = _without_end(tokenizer(text + example.answers[0])["input_ids"], tokenizer)
+    prompt = _prompt(example, tokenizer, template, "causal")
+    text = _text(example, tokenizer, template) + example.answers[0]
+    whole = _without_end(_ids(text, tokenizer, template), tokenizer)
     if whole[: len(prompt)] == prompt:
         answer = whole[len(prompt) :]
     else:
@@ -53,7 +55,7 @@ def encode_causal(example: Example, tokenizer: Any, template: str, max_length: i
     answer = [*answer, tokenizer.eos_token_id]
     room = max_length - min(len(prompt), SMALLEST_PROMPT)
     cut_answer = answer[:room]
-    cut_prompt = cut_front(prompt, max_length - len(cut_answer), tokenizer)
+    cut_prompt = _cut(prompt, max_length - len(cut_answer), example, tokenizer, template, "causal")
     return Encoded(
         input_ids=cut_prompt + cut_answer,
         labels=[IGNORED] * len(cut_prompt) + cut_answer,
@@ -63,11 +65,11 @@ def encode_causal(example: Example, tokenizer: Any, template: str, max_length: i
 
 def encode_seq2seq(example: Example, tokenizer: Any, template: str, max_length: int) -> Encoded:
     """The prompt for the encoder, the answer with its end token for the decoder."""
-    whole: list[int] = tokenizer(render(example, template))["input_ids"]
+    whole = _prompt(example, tokenizer, template, "seq2seq")
     answer: list[int] = tokenizer(text_target=example.answers[0])["input_ids"]
     if answer[-1] != tokenizer.eos_token_id:
         answer = [*answer, tokenizer.eos_token_id]
-    prompt = cut_front(whole, max_length, tokenizer)
+    prompt = _cut(whole, max_length, example, tokenizer, template, "seq2seq")
     return Encoded(
         input_ids=prompt,
         labels=answer[:max_length],
@@ -84,11 +86,65 @@ def encode_prompt(
     objective: Objective,
 ) -> list[int]:
     """The tokens that generation starts from, cut to leave room for the answer."""
-    ids: list[int] = tokenizer(render(example, template))["input_ids"]
-    if objective == "seq2seq":
-        return cut_front(ids, max_length, tokenizer)
-    room = max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
-    return cut_front(_without_end(ids, tokenizer), room, tokenizer)
+    room = (
+        max_length if objective == "seq2seq" else max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
+    )
+    whole = _prompt(example, tokenizer, template, objective)
+    return _cut(whole, room, example, tokenizer, template, objective)
+
+
+def is_cut(
+    prompt: Sequence[int], example: Example, tokenizer: Any, template: str, objective: Objective
+) -> bool:
+    """Whether a prompt holds fewer tokens than its example has."""
+    return len(prompt) < len(_prompt(example, tokenizer, template, objective))
+
+
+def _prompt(example: Example, tokenizer: Any, template: str, objective: Objective) -> list[int]:
+    """All of a prompt's tokens; a causal model's stays open."""
+    ids = _ids(_text(example, tokenizer, template), tokenizer, template)
+    return ids if objective == "seq2seq" else _without_end(ids, tokenizer)
+
+
+def _text(example: Example, tokenizer: Any, template: str) -> str:
+    """The prompt as text. Raises `RequestError` where a chat template is asked for and there is none."""
+    if template != CHAT:
+        return render(example, template)
+    if not getattr(tokenizer, "chat_template", None):
+        raise RequestError(
+            f"template 'chat': the tokenizer of {tokenizer.name_or_path} carries no chat template; "
+            f"use --template qa"
+        )
+    said = [{"role": "user", "content": message(example)}]
+    return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+
+
+def _ids(text: str, tokenizer: Any, template: str) -> list[int]:
+    """Token ids; a chat template writes its special tokens itself."""
+    ids: list[int] = tokenizer(text, add_special_tokens=template != CHAT)["input_ids"]
+    return ids
+
+
+def _cut(
+    ids: list[int], room: int, example: Example, tokenizer: Any, template: str, objective: Objective
+) -> list[int]:
+    """At most `room` of a prompt's tokens, the question among them as long as it fits."""
+    if len(ids) <= room or not example.context or not shortens_context(template):
+        return cut_front(ids, room, tokenizer)
+    words = example.context.split(" ")
+
+    def with_first(count: int) -> list[int]:
+        shorter = replace(example, context=" ".join(words[:count]))
+        return _prompt(shorter, tokenizer, template, objective)
+
+    fitting, beyond = 0, len(words)
+    while beyond - fitting > 1:
+        middle = (fitting + beyond) // 2
+        if len(with_first(middle)) <= room:
+            fitting = middle
+        else:
+            beyond = middle
+    return cut_front(with_first(fitting), room, tokenizer)
 
 
 def cut_front(ids: list[int], room: int, tokenizer: Any) -> list[int]:

@@ -15,11 +15,11 @@ from bench import devices, provenance, registry
 from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
-from bench.errors import BudgetError, RequestError, UnknownName
+from bench.errors import BudgetError, RequestError
 from bench.files import is_folder
 from bench.harness import harness
-from bench.launch import preflight
-from bench.prompt import TEMPLATES
+from bench.launch import hub, preflight
+from bench.prompt import check_name
 from bench.run import methods
 from bench.run import plan as planning
 from bench.run.identity import Run
@@ -128,6 +128,7 @@ def resolve(
     models = methods.variants(
         _models(args.models, scale, notes), methods.parse(args.methods), registry.models()
     )
+    models = [(_with_recipe(spec, at, args), at) for spec, at in models]
     metrics = tuple(name for name in args.metrics.split(",") if name)
     for name in metrics:
         (load_metric if run_code else check_metric)(name)  # refuse now what could not be scored in the end
@@ -139,7 +140,7 @@ def resolve(
         eval_limit=args.eval_limit or None,
         budget=budgets[0],
         max_length=args.max_length,
-        template=_template(args.template),
+        template=check_name(args.template),
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
@@ -230,7 +231,7 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
         names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
         if not names:
             raise RequestError("--models: names no model; try --models all")
-        specs = [registry.find_model(name) for name in names]
+        specs = [_model(name) for name in names]
         _check_names(names, specs)
         # A checkpoint given by path is what it is: it has no twin to stand for it.
         return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
@@ -241,6 +242,36 @@ def _models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, 
     if without:
         notes.append(f"left out at scale mini, no twin: {', '.join(without)}")
     return [(spec, scale) for spec in specs if spec.name not in without]
+
+
+def _model(name: str) -> ModelSpec:
+    """A model by registered name, by path, or by its name on the hub.
+
+    The hub's name of a registered model is that model, with its recipe.
+    """
+    if not HUB_NAME.fullmatch(name) or os.path.lexists(name):
+        return registry.find_model(name)
+    known = registry.models()
+    for spec in known.values():
+        if name.partition("@")[0] == spec.checkpoint:
+            return spec
+    spec = hub.published_model(name)
+    return spec.model_copy(update={"name": name.replace("/", "-")}) if spec.name in known else spec
+
+
+def _with_recipe(spec: ModelSpec, scale: Scale, args: argparse.Namespace) -> ModelSpec:
+    """The model with those parts of its recipe exchanged that options name."""
+    asked = {
+        "rank": args.rank,
+        "learning_rate": args.learning_rate,
+        "micro_batch": args.micro_batch,
+    }
+    changes = {key: value for key, value in asked.items() if value is not None}
+    if not changes:
+        return spec
+    if scale == "mini":
+        return spec.model_copy(update={"recipe_mini": {**spec.recipe_mini, **changes}})
+    return spec.model_copy(update={"recipe": spec.recipe.model_copy(update=changes)})
 
 
 def _check_names(texts: list[str], specs: list[ModelSpec]) -> None:
@@ -280,9 +311,3 @@ def _seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise RequestError(f"--seeds {text}: each seed once, from 0 to {LARGEST_SEED:,}")
     return seeds
-
-
-def _template(name: str) -> str:
-    if name not in TEMPLATES:
-        raise UnknownName("prompt template", name, TEMPLATES)
-    return name
