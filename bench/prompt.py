@@ -27,10 +27,37 @@ TEMPLATES: dict[str, tuple[str, str]] = {
 }
 
 
+#: The checkpoint's own chat template, which its tokenizer carries: for instruct models.
+CHAT = "chat"
+
+
+def check_name(template: str) -> str:
+    """The name of a template. Raises `UnknownName` for one that does not exist."""
+    if template not in TEMPLATES and template != CHAT:
+        raise UnknownName("prompt template", template, [*TEMPLATES, CHAT])
+    return template
+
+
+def shortens_context(template: str) -> bool:
+    """Whether too long a prompt loses the end of its context, as its beginning holds more than context."""
+    if template == CHAT:
+        return True
+    text, _ = TEMPLATES[template]
+    return text.index("{question}") < text.index("{context}")
+
+
+def message(example: Example) -> str:
+    """What the user says in a chat: the context, if there is one, and the question."""
+    return f"{example.context}\n\n{example.question}" if example.context else example.question
+
+
 def render(example: Example, template: str) -> str:
-    """The prompt of an example. Raises `UnknownName` for a template that does not exist."""
-    if template not in TEMPLATES:
-        raise UnknownName("prompt template", template, TEMPLATES)
+    """The prompt of an example. Raises `UnknownName` for a template that does not exist.
+
+    A chat template belongs to a tokenizer (`bench.run.encode`); here the message stands for it.
+    """
+    if check_name(template) == CHAT:
+        return message(example)
     with_context, without = TEMPLATES[template]
     # One pass, so that braces inside a question are text and never a field.
     return re.sub(

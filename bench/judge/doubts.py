@@ -27,6 +27,7 @@ class Code(StrEnum):
     TUNED = "tuned"
     REPEATED_EPOCHS = "repeated-epochs"
     TRUNCATED_TRAINING = "truncated-training"
+    CUT_PROMPTS = "cut-prompts"
     CUT_ANSWERS = "cut-answers"
     EMPTY_ANSWERS = "empty-answers"
     ECHOED_ANSWERS = "echoed-answers"
@@ -114,6 +115,11 @@ def _training(records: Sequence[Record]) -> Iterator[Doubt]:
     if truncated:
         limit = first.run.contract.max_length
         yield Doubt(Code.TRUNCATED_TRAINING, first.run.name, count=truncated, values=(limit,))
+    if cut := max(record.data.cut_prompts or 0 for record in records):
+        contract = first.run.contract
+        room = contract.max_length - contract.decoding.max_new_tokens
+        total = first.written["tuned"].examples if "tuned" in first.written else cut
+        yield Doubt(Code.CUT_PROMPTS, first.run.name, count=cut, total=total, values=(room,))
 
 
 def _answers(records: Sequence[Record]) -> Iterator[Doubt]:

@@ -41,7 +41,8 @@ class Finding(StrEnum):
 class Match:
     """The runs of one row on both sides, seed by seed; or why there is nothing to compare.
 
-    `finding` is none where the scores decide.
+    `finding` is none where the scores decide. Seeds whose record is the same on both sides are left out where
+    others were run again: they would only dilute the difference.
     """
 
     model: str
@@ -131,25 +132,29 @@ def _paired(key: Slot, left: dict[int, Stored | Failure], right: dict[int, Store
     if broken:
         first = right[broken[0]]
         assert isinstance(first, Failure)
-        seeds = f"seed{'s' * (len(broken) > 1)} {', '.join(map(str, broken))}"
-        matches.append(_match(key, Finding.NEWLY_FAILING, f"{seeds}: {_why(first)}"))
+        matches.append(_match(key, Finding.NEWLY_FAILING, f"{_seeds(broken)}: {_why(first)}"))
     both = [
         (seed, x, y)
         for seed in common
         if isinstance(x := left[seed], Stored) and isinstance(y := right[seed], Stored)
     ]
     if both:
-        seeds_of, first_side, second_side = zip(*both, strict=True)
-        unpaired = sorted((left.keys() | right.keys()) - set(seeds_of) - set(broken))
-        note = f"seed{'s' * (len(unpaired) > 1)} {', '.join(map(str, unpaired))} on one side only"
-        matches.append(
-            Match(key[0], key[1], seeds_of, first_side, second_side, None, note if unpaired else "")
-        )
+        rerun = [(seed, x, y) for seed, x, y in both if x.record != y.record]
+        same = [seed for seed, x, y in both if x.record == y.record] if rerun else []
+        seeds_of, first_side, second_side = zip(*(rerun or both), strict=True)
+        unpaired = sorted((left.keys() | right.keys()) - {seed for seed, _, _ in both} - set(broken))
+        notes = [f"{_seeds(unpaired)} on one side only"] if unpaired else []
+        notes += [f"{_seeds(same)} the same record on both sides, left out"] if same else []
+        matches.append(Match(key[0], key[1], seeds_of, first_side, second_side, None, "; ".join(notes)))
     elif not broken:
         repaired = any(isinstance(run, Stored) for run in right.values())
         word = Finding.NEW if repaired else Finding.INCOMPARABLE
         matches.append(_match(key, word, "failed before" if repaired else "failed on both sides"))
     return matches
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _match(key: Slot, finding: Finding, reason: str) -> Match:

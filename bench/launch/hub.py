@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from bench.errors import Gated, Unreachable, UnsafeRequest
+from bench.errors import Gated, RequestError, Unreachable, UnsafeRequest
 from bench.spec import ModelSpec
 
 #: Seconds until an answer of the hub has to come.
@@ -27,6 +27,8 @@ SHARD = ("model-", ".safetensors")
 #: Files beside the weights that a checkpoint may need.
 BESIDE = (".json", ".model", ".txt", ".jinja")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+#: How classes of transformers end that write text.
+GENERATING = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 #: Bytes of a number, by the name of its type in a configuration.
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -68,6 +70,40 @@ def ask(spec: ModelSpec, source: str = "", revision: str = "") -> Published:
             raise
         note = f"{where}: the hub is out of reach, its commit {cached.commit[:12]} is taken from the cache"
         return _safe(where, Published(cached.commit, cached.config, cached.weights, note=note))
+
+
+def published_model(text: str) -> ModelSpec:
+    """A spec for any checkpoint of the hub, `org/name` or `org/name@revision`, with the default recipe.
+
+    The commit of today is pinned. Raises as `ask`, and `RequestError` for a class that cannot be tuned here.
+    """
+    repository, _, revision = text.partition("@")
+    spec = ModelSpec(
+        name=repository.rpartition("/")[2],
+        checkpoint=repository,
+        revision=revision or "main",
+        licence="see the hub",
+        family="unknown",
+        architecture="unknown",
+        objective="causal",
+        parameters=1,
+        source="published checkpoint, default recipe",
+    )
+    found = ask(spec)
+    names = found.config.get("architectures") or [""]
+    if not str(names[0]).endswith(GENERATING):
+        raise RequestError(
+            f"--models {text}: holds a {names[0] or 'model of no named class'}, which writes no text; "
+            f"needed is a class that ends in {' or '.join(GENERATING)}"
+        )
+    facts = {
+        "revision": found.commit,
+        "family": str(found.config.get("model_type", "unknown")),
+        "architecture": str(names[0]),
+        "objective": "seq2seq" if found.config.get("is_encoder_decoder") else "causal",
+        "parameters": max(found.parameters, 1),
+    }
+    return ModelSpec.model_validate({**spec.model_dump(exclude_defaults=True), **facts})
 
 
 def _on_hub(source: str, revision: str, where: str) -> Published:

@@ -131,6 +131,13 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         lambda doubt: f"training examples were cut to {doubt.values[0]:.0f} tokens",
         lambda doubt: str(doubt.count),
     ),
+    Code.CUT_PROMPTS: (
+        "cut prompts",
+        lambda doubt: (
+            f"test prompts whose context was cut, to leave room for the answer ({doubt.values[0]:.0f} tokens)"
+        ),
+        _share,
+    ),
     Code.CUT_ANSWERS: (
         "cut answers",
         lambda doubt: f"answers that reached the limit of {doubt.values[0]:.0f} new tokens",

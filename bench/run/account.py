@@ -17,6 +17,7 @@ import torch
 from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
+from bench.prompt import render
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
@@ -39,6 +40,9 @@ from bench.train.encoded import Encoded
 from bench.train.fit import Fitted
 from bench.train.load import Loaded
 
+#: Words from which on an answer that is the beginning of its prompt is an echo, cut by its length.
+LONG_START = 8
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,6 +60,8 @@ class Outcome:
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
+    #: Evaluation prompts that were cut to the contract's length.
+    cut_prompts: int
     #: The run whose untuned model gave `base`; none where this one's did.
     base_from: str | None = None
 
@@ -102,7 +108,10 @@ def record_of(
         },
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
-        written={"tuned": written(outcome.tuned, examples), "base": written(outcome.base, examples)},
+        written={
+            "tuned": written(outcome.tuned, examples, job.run.template),
+            "base": written(outcome.base, examples, job.run.template),
+        },
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
@@ -158,6 +167,7 @@ def _data(outcome: Outcome) -> Data:
         train_digest=digest([example.id for example in order]),
         eval_digest=digest([[e.id, e.question, e.context, e.answers] for e in examples]),
         reference_words=sum(words) / len(words),
+        cut_prompts=outcome.cut_prompts,
     )
 
 
@@ -182,7 +192,7 @@ def _spent(outcome: Outcome, seconds: Mapping[str, float], gpu_memory: Mapping[s
     )
 
 
-def written(completions: Sequence[Completion], examples: Sequence[Example]) -> Written:
+def written(completions: Sequence[Completion], examples: Sequence[Example], template: str) -> Written:
     """What a row's completions look like in numbers."""
     count = len(completions)
     return Written(
@@ -192,12 +202,27 @@ def written(completions: Sequence[Completion], examples: Sequence[Example]) -> W
         empty=sum(not c.text for c in completions),
         truncated=sum(c.truncated for c in completions),
         echoed=sum(
-            c.text.lower().startswith(example.question.lower())
-            for c, example in zip(completions, examples, strict=True)
+            echoes(c.text, example, template) for c, example in zip(completions, examples, strict=True)
         ),
         distinct=len({c.text for c in completions}),
         batch=completions[0].batch or None,
     )
+
+
+def echoes(text: str, example: Example, template: str) -> bool:
+    """Whether an answer begins by repeating the prompt: all of it, from the question on, or a long start."""
+    answer, question = _folded(text), _folded(example.question)
+    prompt = _folded(render(example, template))
+    asked = prompt.find(question)
+    label = prompt.rfind(" ", 0, max(asked - 1, 0)) + 1  # the word before the question, as in "Question:"
+    starts = {question, prompt[: asked + len(question)], prompt[label : asked + len(question)]}
+    if any(start and answer.startswith(start) for start in starts):
+        return True
+    return len(answer.split()) >= LONG_START and prompt.startswith(answer)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def determinism() -> dict[str, str]:

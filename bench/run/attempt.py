@@ -22,7 +22,7 @@ import torch
 from bench.data.prepare import training_order
 from bench.run import untuned
 from bench.run.account import Outcome, record_of, save, surroundings
-from bench.run.encode import encode_all, encode_prompt
+from bench.run.encode import encode_all, encode_prompt, is_cut
 from bench.run.generate import Completion, complete
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job, read_selection
@@ -78,8 +78,12 @@ def execute(job: Job, emit: Emit) -> None:
             {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
             run.contract.metrics,
         )
+    cut = sum(
+        is_cut(prompt, example, loaded.tokenizer, run.template, run.model.objective)
+        for prompt, example in zip(prompts, selection.eval, strict=True)
+    )
     outcome = Outcome(
-        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, origin
+        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, cut, origin
     )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)

@@ -5,18 +5,21 @@ answer's tokens are those that follow the prompt's in the encoding of both toget
 tokenizer would merge across the cut (none of the registered families does), the answer is
 encoded alone. The end token is appended by id and always supervised.
 
-Too long a prompt loses its beginning, where the context stands, and keeps the question and the
-cue to answer. Too long an answer loses its end, and then has no end token: a model must not
-learn that answers stop in mid-sentence.
+Too long a prompt loses context and keeps the question and the cue to answer: from its beginning, where
+the context stands, or from the context's end where the template asks first. Too long an answer loses its
+end, and then has no end token: a model must not learn that answers stop in mid-sentence.
+
+A chat template belongs to the checkpoint: its tokenizer writes the prompt, special tokens included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bench.errors import DataError
-from bench.prompt import render
+from bench.errors import DataError, RequestError
+from bench.prompt import CHAT, message, render, shortens_context
 from bench.spec import Decoding, Example, Objective
 from bench.train.encoded import IGNORED, Encoded
 
@@ -43,9 +46,10 @@ def _causal(
     """Prompt, answer and end token in one sequence; the loss is on answer and end token."""
     if tokenizer.eos_token_id is None:
         raise DataError(f"{tokenizer.name_or_path}: the tokenizer has no end token, so no answer could end")
-    texts = [render(example, template) for example in examples]
-    prompts = _ids(texts, tokenizer)
-    wholes = _ids([text + e.answers[0] for text, e in zip(texts, examples, strict=True)], tokenizer)
+    texts = [_text(example, tokenizer, template) for example in examples]
+    prompts = _ids(texts, tokenizer, template)
+    both = [text + example.answers[0] for text, example in zip(texts, examples, strict=True)]
+    wholes = _ids(both, tokenizer, template)
     for example, opened, closed in zip(examples, prompts, wholes, strict=True):
         prompt, whole = _without_end(opened, tokenizer), _without_end(closed, tokenizer)
         if whole[: len(prompt)] == prompt:
@@ -55,7 +59,7 @@ def _causal(
         answer = [*answer, tokenizer.eos_token_id]
         room = max_length - min(len(prompt), SMALLEST_PROMPT)
         cut_answer = answer[:room]
-        cut_prompt = cut_front(prompt, max_length - len(cut_answer), tokenizer)
+        cut_prompt = _cut(prompt, max_length - len(cut_answer), example, tokenizer, template, "causal")
         yield Encoded(
             input_ids=cut_prompt + cut_answer,
             labels=[IGNORED] * len(cut_prompt) + cut_answer,
@@ -67,22 +71,17 @@ def _seq2seq(
     examples: Collection[Example], tokenizer: Any, template: str, max_length: int
 ) -> Iterator[Encoded]:
     """The prompt for the encoder, the answer with its end token for the decoder."""
-    wholes = _ids([render(example, template) for example in examples], tokenizer)
+    wholes = _ids([_text(example, tokenizer, template) for example in examples], tokenizer, template)
     answers = tokenizer(text_target=[example.answers[0] for example in examples])["input_ids"]
-    for whole, written in zip(wholes, answers, strict=True):
+    for example, whole, written in zip(examples, wholes, answers, strict=True):
         end = [] if written[-1] == tokenizer.eos_token_id else [tokenizer.eos_token_id]
         answer = [*written, *end]
-        prompt = cut_front(whole, max_length, tokenizer)
+        prompt = _cut(whole, max_length, example, tokenizer, template, "seq2seq")
         yield Encoded(
             input_ids=prompt,
             labels=answer[:max_length],
             truncated=len(prompt) < len(whole) or len(answer) > max_length,
         )
-
-
-def _ids(texts: list[str], tokenizer: Any) -> list[list[int]]:
-    ids: list[list[int]] = tokenizer(texts)["input_ids"]
-    return ids
 
 
 def encode_prompt(
@@ -94,11 +93,65 @@ def encode_prompt(
     objective: Objective,
 ) -> list[int]:
     """The tokens that generation starts from, cut to leave room for the answer."""
-    ids: list[int] = tokenizer(render(example, template))["input_ids"]
-    if objective == "seq2seq":
-        return cut_front(ids, max_length, tokenizer)
-    room = max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
-    return cut_front(_without_end(ids, tokenizer), room, tokenizer)
+    room = (
+        max_length if objective == "seq2seq" else max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
+    )
+    whole = _prompt(example, tokenizer, template, objective)
+    return _cut(whole, room, example, tokenizer, template, objective)
+
+
+def is_cut(
+    prompt: Sequence[int], example: Example, tokenizer: Any, template: str, objective: Objective
+) -> bool:
+    """Whether a prompt holds fewer tokens than its example has."""
+    return len(prompt) < len(_prompt(example, tokenizer, template, objective))
+
+
+def _prompt(example: Example, tokenizer: Any, template: str, objective: Objective) -> list[int]:
+    """All of a prompt's tokens; a causal model's stays open."""
+    (ids,) = _ids([_text(example, tokenizer, template)], tokenizer, template)
+    return ids if objective == "seq2seq" else _without_end(ids, tokenizer)
+
+
+def _text(example: Example, tokenizer: Any, template: str) -> str:
+    """The prompt as text. Raises `RequestError` where a chat template is asked for and there is none."""
+    if template != CHAT:
+        return render(example, template)
+    if not getattr(tokenizer, "chat_template", None):
+        raise RequestError(
+            f"template 'chat': the tokenizer of {tokenizer.name_or_path} carries no chat template; "
+            f"use --template qa"
+        )
+    said = [{"role": "user", "content": message(example)}]
+    return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+
+
+def _ids(texts: list[str], tokenizer: Any, template: str) -> list[list[int]]:
+    """Token ids of each text; a chat template writes its special tokens itself."""
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=template != CHAT)["input_ids"]
+    return ids
+
+
+def _cut(
+    ids: list[int], room: int, example: Example, tokenizer: Any, template: str, objective: Objective
+) -> list[int]:
+    """At most `room` of a prompt's tokens, the question among them as long as it fits."""
+    if len(ids) <= room or not example.context or not shortens_context(template):
+        return cut_front(ids, room, tokenizer)
+    words = example.context.split(" ")
+
+    def with_first(count: int) -> list[int]:
+        shorter = replace(example, context=" ".join(words[:count]))
+        return _prompt(shorter, tokenizer, template, objective)
+
+    fitting, beyond = 0, len(words)
+    while beyond - fitting > 1:
+        middle = (fitting + beyond) // 2
+        if len(with_first(middle)) <= room:
+            fitting = middle
+        else:
+            beyond = middle
+    return cut_front(with_first(fitting), room, tokenizer)
 
 
 def cut_front(ids: list[int], room: int, tokenizer: Any) -> list[int]:

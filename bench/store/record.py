@@ -117,6 +117,8 @@ class Data(_Part):
     eval_digest: str
     #: Mean words of the references, to hold answers' lengths against.
     reference_words: float
+    #: Evaluation prompts that were cut to the contract's length; older records do not say.
+    cut_prompts: int | None = None
 
 
 class Provenance(_Part):

@@ -7,13 +7,32 @@ options or the trials of `bench tune` put in its place.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from pathlib import Path
 
 from bench import registry
 from bench.errors import BudgetError, RequestError
+from bench.launch import hub
 from bench.run import tuning
 from bench.spec import Budget, Device, ModelSpec, Scale
-from bench.verbs.options import parse_budget
+from bench.verbs.options import parse_budget, positive, whole
+
+#: A checkpoint of the hub, at a branch or commit if one is named.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
+
+
+def configure(parser: argparse._ArgumentGroup) -> None:
+    """Which models, and parts of their recipes that are exchanged for all of them."""
+    parser.add_argument(
+        "--models", default="all", help="all, or NAME,NAME,...; a path or org/name on the hub works too"
+    )
+    parser.add_argument(
+        "--methods", default="", metavar="NAME,...", help="each model under full, freeze, lora, qlora"
+    )
+    parser.add_argument("--rank", type=whole(1, 4096), metavar="N", help="of every adapter")
+    parser.add_argument("--learning-rate", type=positive, metavar="X", help="of every model")
+    parser.add_argument("--micro-batch", type=whole(1, 4096), metavar="N", help="examples a forward pass")
 
 
 def scale_of(asked: str, device: Device, notes: list[str]) -> Scale:
@@ -33,7 +52,7 @@ def models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, S
         names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
         if not names:
             raise RequestError("--models: names no model; try --models all")
-        specs = [registry.find_model(name) for name in names]
+        specs = [_model(name) for name in names]
         _check_names(names, specs)
         # A checkpoint given by path is what it is: it has no twin to stand for it.
         return [(spec, "full" if Path(spec.checkpoint).is_absolute() else scale) for spec in specs]
@@ -44,6 +63,36 @@ def models(text: str, scale: Scale, notes: list[str]) -> list[tuple[ModelSpec, S
     if without:
         notes.append(f"left out at scale mini, no twin: {', '.join(without)}")
     return [(spec, scale) for spec in specs if spec.name not in without]
+
+
+def _model(name: str) -> ModelSpec:
+    """A model by registered name, by path, or by its name on the hub.
+
+    The hub's name of a registered model is that model, with its recipe.
+    """
+    if not HUB_NAME.fullmatch(name) or os.path.lexists(name):
+        return registry.find_model(name)
+    known = registry.models()
+    for spec in known.values():
+        if name.partition("@")[0] == spec.checkpoint:
+            return spec
+    spec = hub.published_model(name)
+    return spec.model_copy(update={"name": name.replace("/", "-")}) if spec.name in known else spec
+
+
+def with_recipe(spec: ModelSpec, scale: Scale, args: argparse.Namespace) -> ModelSpec:
+    """The model with those parts of its recipe exchanged that options name."""
+    asked = {
+        "rank": args.rank,
+        "learning_rate": args.learning_rate,
+        "micro_batch": args.micro_batch,
+    }
+    changes = {key: value for key, value in asked.items() if value is not None}
+    if not changes:
+        return spec
+    if scale == "mini":
+        return spec.model_copy(update={"recipe_mini": {**spec.recipe_mini, **changes}})
+    return spec.model_copy(update={"recipe": spec.recipe.model_copy(update=changes)})
 
 
 def _check_names(texts: list[str], specs: list[ModelSpec]) -> None:

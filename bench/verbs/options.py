@@ -46,6 +46,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"expected a number above 0, not '{text[:40]}'")
+    return value
+
+
 def fraction(text: str) -> float:
     """A number from 0 to 1."""
     try:

@@ -15,11 +15,11 @@ from bench import devices, provenance, registry
 from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
-from bench.errors import RequestError, UnknownName
+from bench.errors import RequestError
 from bench.files import is_folder
 from bench.harness import harness
 from bench.launch import preflight
-from bench.prompt import TEMPLATES
+from bench.prompt import check_name
 from bench.run import methods, tuning
 from bench.run import plan as planning
 from bench.run.identity import Run
@@ -66,12 +66,7 @@ class Request:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     what = parser.add_argument_group("what to run")
-    what.add_argument(
-        "--models", default="all", help="all, or NAME,NAME,...; a path to a checkpoint works too"
-    )
-    what.add_argument(
-        "--methods", default="", metavar="NAME,...", help="each model under full, freeze, lora, qlora"
-    )
+    model_options.configure(what)
     what.add_argument("--train", default="course-qa", metavar="NAME", help="data set or FILE to train on")
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
     data_options.configure(what)
@@ -135,6 +130,7 @@ def resolve(
     models: tuning.Models = methods.variants(
         model_options.models(args.models, scale, notes), methods.parse(args.methods), registry.models()
     )
+    models = [(model_options.with_recipe(spec, at, args), at) for spec, at in models]
     models, effort = model_options.recipes(args, vary(models) if vary else models, notes)
     contracts = _contracts(args, train, evaluation, run_code, ladder)
     for spec, at in models:
@@ -180,7 +176,7 @@ def _contracts(
         eval_limit=args.eval_limit or None,
         budget=budgets[0],
         max_length=args.max_length,
-        template=_template(args.template),
+        template=check_name(args.template),
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
@@ -256,9 +252,3 @@ def _seeds(text: str) -> list[int]:
     if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) > LARGEST_SEED:
         raise RequestError(f"--seeds {text}: each seed once, from 0 to {LARGEST_SEED:,}")
     return seeds
-
-
-def _template(name: str) -> str:
-    if name not in TEMPLATES:
-        raise UnknownName("prompt template", name, TEMPLATES)
-    return name
