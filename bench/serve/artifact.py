@@ -82,6 +82,8 @@ def verify(
     adapter is out of reach.
     """
     exported = is_exported(folder)
+    if not any((folder / name).is_file() for name in ("config.json", plain.ADAPTER_CONFIG)):
+        raise RequestError(f"{folder}: holds neither a model nor an adapter")
     if stored is None:
         stored = record_in(folder)
     questions = Questions.of(stored, sample)

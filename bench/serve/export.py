@@ -11,6 +11,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.errors import RequestError, Unreachable
 from bench.judge.verification import Verification
@@ -108,7 +109,9 @@ def _name_base(file: Path, name: str) -> None:
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def push(folder: Path, repository: str, private: bool = False, with_record: bool = False) -> str:
+def push(
+    folder: Path, repository: str, private: bool = False, with_record: bool = False, hub: Any = None
+) -> str:
     """Make the repository where there is none and commit the folder; the commit's address.
 
     The record holds the test questions with their answers, so it stays here unless `with_record`. Raises
@@ -116,7 +119,7 @@ def push(folder: Path, repository: str, private: bool = False, with_record: bool
     """
     from huggingface_hub import HfApi
 
-    hub = HfApi()
+    hub = hub or HfApi()
     try:
         hub.create_repo(repository, private=private, exist_ok=True)
         commit = hub.upload_folder(

@@ -19,6 +19,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sample", type=whole(1), metavar="N", help="answer so many test questions anew (default: all)"
     )
+    parser.add_argument(
+        "--against", metavar="RUN", help="hold the folder of anybody's model against this run's answers"
+    )
     run_options.configure(parser)
 
 
@@ -28,8 +31,9 @@ def execute(args: argparse.Namespace) -> Output:
 
     run_options.quiet()
     folder = Path(args.run)
-    if artifact.is_exported(folder):
-        result = artifact.verify(folder, args.sample, args.base, run_options.progress)
+    against = run_options.stored(args.against, args) if args.against else None
+    if against is not None or artifact.is_exported(folder):
+        result = artifact.verify(folder, args.sample, args.base, run_options.progress, against)
     else:
         stored = run_options.stored(args.run, args)
         result = verify.verify(stored, args.sample, args.base, run_options.progress)
