@@ -77,20 +77,20 @@ class Leaderboard:
 
     def _repr_html_(self) -> str:
         """The chart and the table, for a notebook."""
-        from bench.render import facts
+        import pandas as pd
+
+        from bench.render import export, facts, words
         from bench.render.chart import svg
 
         ranked = [group for group in self.board.groups if group.rows]
         if not ranked:
             return "<p>The board has no rows.</p>"
-        frame = self.to_pandas()
-        ranks = zip(frame["rank_low"].astype("string"), frame["rank_high"].astype("string"), strict=True)
-        frame["rank"] = [
-            "" if low is None or low != low else low if low == high else f"{low}\N{EN DASH}{high}"
-            for low, high in ranks
+        rows = [
+            {**row, "rank": words.rank((row["rank_low"], row["rank_high"])) if "rank_low" in row else ""}
+            for row in export.rows(self.board)
         ]
-        columns = [name for name in SHOWN if name in frame]
-        table = frame[columns].to_html(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
+        shown = pd.DataFrame(rows).reindex(columns=list(SHOWN))
+        table = shown.to_html(index=False, na_rep="", float_format=lambda value: f"{value:.3f}")
         return f"<p><b>{escape(facts.headline(ranked[0]))}</b></p>{svg(self.board)}{table}"
 
 

@@ -164,6 +164,14 @@ def test_pieces_end_before_a_stop_text_and_give_out_nothing_of_it() -> None:
     assert "".join(parts) == "A mean."
 
 
+def test_a_blank_before_what_may_be_a_stop_text_is_held_back() -> None:
+    pieces = Pieces(Letters(), ["is"])
+    parts = []
+    for byte in b"A curve is":
+        parts.append(pieces.add(byte))
+    assert "".join(parts) == "A curve"
+
+
 def test_the_stop_rule_ends_an_answer_where_the_template_begins_again() -> None:
     run_on = "A mean.\nQuestion: And a median?\nAnswer:\nIn the middle."
     assert cut(run_on, stops_of("qa")) == "A mean."

@@ -27,11 +27,11 @@ from bench.serve.verify import Progress, Questions, moved_versions, rescore
 from bench.spec import Example
 from bench.store.damage import damage
 from bench.store.ledger import Stored, read
+from bench.store.lookup import MANIFEST
 from bench.store.record import CARD
 from bench.train import gguf
 from bench.train.numerics import precision
 
-MANIFEST = "bench.json"
 RECORDS = "record"
 
 

@@ -63,9 +63,8 @@ class Pieces:
             self.stopped, final = True, True
             self._text = self._text[: min(places)]
             text = self._text.lstrip()
-        certain = len(text.rstrip())
-        if not final:
-            certain = min(certain, len(text) - self._unsure(text))
+        unsure = 0 if final else self._unsure(text)
+        certain = len(text[: len(text) - unsure].rstrip())
         piece = text[self._given : certain]
         self._given = max(self._given, certain)
         return piece

@@ -15,6 +15,9 @@ from bench.store.ledger import Ledger, Stored, read
 from bench.store.record import RECORD
 from bench.store.sides import moment, trial_of
 
+#: The file by which a folder is known that holds an exported run.
+MANIFEST = "bench.json"
+
 
 def find(name: str, ledger: Ledger, newest: bool = False) -> Path:
     """The folder of the run that a name stands for.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
+from bench.store.lookup import MANIFEST
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 
@@ -27,15 +28,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Verify; exit 1 where the row does not reproduce. Raises `RequestError`, `RecordError`."""
+    folder = Path(args.run)
+    exported = (folder / MANIFEST).is_file()
+    is_folder = exported or args.against is not None
+    stored = run_options.stored(args.against or args.run, args) if args.against or not exported else None
     from bench.serve import artifact, verify  # here: they load torch
 
     run_options.quiet()
-    folder = Path(args.run)
-    against = run_options.stored(args.against, args) if args.against else None
-    if against is not None or artifact.is_exported(folder):
-        result = artifact.verify(folder, args.sample, args.base, run_options.progress, against)
+    if stored is None or is_folder:
+        result = artifact.verify(folder, args.sample, args.base, run_options.progress, stored)
     else:
-        stored = run_options.stored(args.run, args)
         result = verify.verify(stored, args.sample, args.base, run_options.progress)
     data = {**to_data(result), "reproduces": result.reproduces, "verdict": verify_text.verdict(result)}
     return Output(verify_text.terminal(result), data, 0 if result.reproduces else 1)
