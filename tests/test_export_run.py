@@ -45,7 +45,7 @@ def _here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 def run() -> Stored:
     """A LoRA run whose adapter matters."""
-    return finished(LORA, steps=12, learning_rate=1e-2)
+    return finished(LORA)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_merged_weights_answer_as_the_run_did(merged: Exported) -> None:
     assert (row.equal, row.answers) == (40, 40)
 
 
-@pytest.mark.parametrize("method", ["qlora", "full"])
+@pytest.mark.parametrize("method", [pytest.param("qlora", marks=pytest.mark.slow), "full"])
 def test_four_bit_and_full_runs_merge_without_a_changed_answer(method: str, tmp_path: Path) -> None:
     """QLoRA is added to the base that it was trained on, dequantised, not to another."""
     done = export(finished(METHODS[method]), tmp_path / "out", "fp32")
@@ -138,7 +138,7 @@ def weights_changed(change: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 @pytest.mark.parametrize(
     ("fault", "change"),
     [
-        ("a fifth of alpha", lambda base, adapter: base + adapter / 5),
+        ("half of alpha", lambda base, adapter: base + adapter / 2),
         ("applied twice", lambda base, adapter: base + 2 * adapter),
         ("not applied", lambda base, adapter: base),
         (
@@ -208,6 +208,14 @@ def test_a_folder_of_somebody_else_is_held_against_a_run(
     words = ["verify", str(copy), "--against", run().record.id, "--out", str(folder())]
     assert run_verb(words) == 0
     assert "40 of 40 answers equal" in capsys.readouterr().out
+
+
+def test_a_folder_with_pickled_weights_is_refused(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    assert run_verb(["verify", str(copy), "--against", run().record.id, "--out", str(folder())]) == 2
+    assert "pickled weights run code: refused" in capsys.readouterr().err
 
 
 def test_a_folder_that_exists_is_left_alone(tmp_path: Path) -> None:

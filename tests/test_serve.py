@@ -27,7 +27,10 @@ from bench.store.record import COMPLETIONS
 METHODS = {"lora": LORA, "qlora": QLORA, "full": FULL}
 
 
-@pytest.fixture(scope="module", params=METHODS)
+EACH = ["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=EACH)
 def engine(request: pytest.FixtureRequest) -> Engine:
     """The engine of a run, for each way of tuning."""
     return Engine.load(finished(METHODS[request.param]), threads=1)
@@ -223,7 +226,7 @@ def copied(stored: Stored, out: Path) -> Stored:
     return Stored(stored.record, place)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_a_row_reproduces_word_for_word(method: str) -> None:
     result = verify(finished(METHODS[method]))
     assert result.reproduces

@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.digest import file_digest
-from bench.errors import BenchError, RecordError, RequestError
+from bench.errors import BenchError, RecordError, RequestError, UnsafeRequest
 from bench.judge.verification import Reanswered, Verification
 from bench.prompt import render
 from bench.serve import plain
@@ -84,6 +84,8 @@ def verify(
     exported = is_exported(folder)
     if not any((folder / name).is_file() for name in ("config.json", plain.ADAPTER_CONFIG)):
         raise RequestError(f"{folder}: holds neither a model nor an adapter")
+    if not any(folder.glob("*.safetensors")):
+        raise UnsafeRequest(f"{folder}: has no safetensors weights; pickled weights run code: refused")
     if stored is None:
         stored = record_in(folder)
     questions = Questions.of(stored, sample)

@@ -45,13 +45,13 @@ class Ask:
     #: Called with each piece of text as it becomes certain.
     hear: Callable[[str], None] = field(default=_nobody, compare=False)
     #: Called once, as soon as this answer is finished, however long the rest of the batch takes.
-    done: Callable[[Answer], None] = field(default=_nobody, compare=False)
+    done: Callable[[Reply], None] = field(default=_nobody, compare=False)
     #: Whether nobody waits any longer; asked before every token.
     cancelled: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What was written after a prompt."""
 
     text: str
@@ -60,7 +60,7 @@ class Answer:
     finish: Finish
 
 
-def decode(loaded: Loaded, asks: Sequence[Ask], objective: Objective) -> list[Answer]:
+def decode(loaded: Loaded, asks: Sequence[Ask], objective: Objective) -> list[Reply]:
     """One answer per ask, all made in one batch."""
     model, tokenizer = loaded.model, loaded.tokenizer
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -93,7 +93,7 @@ class _Row:
         self._pieces = Pieces(tokenizer, ask.stops)
         self._text: list[str] = []
         self._tokens = 0
-        self._answer: Answer | None = None
+        self._answer: Reply | None = None
 
     def take(self, id: int) -> bool:
         """Take up the newest token; whether the answer is finished."""
@@ -111,13 +111,13 @@ class _Row:
                     self._close("length")
         return self._answer is not None
 
-    def answer(self) -> Answer:
+    def answer(self) -> Reply:
         """The answer; one that no rule ended has reached the limit."""
         return self._answer or self._close("length")
 
-    def _close(self, finish: Finish) -> Answer:
+    def _close(self, finish: Finish) -> Reply:
         self._say(self._pieces.end())
-        self._answer = Answer("".join(self._text), self._tokens, finish)
+        self._answer = Reply("".join(self._text), self._tokens, finish)
         self.ask.done(self._answer)
         return self._answer
 

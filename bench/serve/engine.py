@@ -22,7 +22,7 @@ import torch
 from bench.run import reload
 from bench.run.generate import Completion, computing_in
 from bench.serve.agreement import agreement
-from bench.serve.decode import Answer, Ask, decode
+from bench.serve.decode import Ask, Reply, decode
 from bench.serve.origin import Origin, origin
 from bench.store.ledger import Stored
 from bench.train.load import Loaded, load
@@ -120,7 +120,7 @@ class Engine:
             prompts = reload.prompts(self.run, loaded, questions, self.run.template)
             return agreement(loaded.model, loaded.tokenizer, prompts, recorded, self.run.model.objective)
 
-    def decode(self, asks: Sequence[Ask], side: Side = "tuned") -> list[Answer]:
+    def decode(self, asks: Sequence[Ask], side: Side = "tuned") -> list[Reply]:
         """Answers of one batch, each streamed, stopped and given up for itself."""
         with self.on(side) as loaded:
             return decode(loaded, asks, self.run.model.objective)

@@ -74,10 +74,10 @@ def sums(loaded: Loaded, adapter: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _dequantised(weight: Any) -> torch.Tensor:
     if not _is_quantised(weight):
-        return weight.detach().float()  # type: ignore[no-any-return]
+        return weight.detach().float()
     from bitsandbytes.functional import dequantize_4bit
 
-    return dequantize_4bit(weight.data, weight.quant_state).float()  # type: ignore[no-any-return]
+    return dequantize_4bit(weight.data, weight.quant_state).float()
 
 
 def _is_quantised(weight: Any) -> bool:

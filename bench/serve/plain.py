@@ -76,7 +76,7 @@ def answers(task: PlainTask) -> PlainAnswers:
 
 
 def main() -> None:
-    """Answer the task on standard input."""
+    """Reply the task on standard input."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     out.write(texts_of(PlainTask.model_validate_json(sys.stdin.read())).model_dump_json())

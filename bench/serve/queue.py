@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from bench.serve.decode import Answer, Ask
+from bench.serve.decode import Ask, Reply
 from bench.serve.engine import Engine, Side
 
 
@@ -37,11 +37,10 @@ class Ticket:
     ask: Ask
     #: When nobody waits any longer, by `time.monotonic`.
     deadline: float
-    answer: Future[Answer] = field(default_factory=Future)
+    answer: Future[Reply] = field(default_factory=Future)
     gone: threading.Event = field(default_factory=threading.Event)
     entered: float = field(default_factory=time.monotonic)
 
-    @property
     def given_up(self) -> bool:
         """Whether the client went away or its time is over."""
         return self.gone.is_set() or time.monotonic() > self.deadline
@@ -122,7 +121,7 @@ class Queue:
             first = self._line[0][0]
             rest: deque[tuple[Model, Ticket]] = deque()
             for model, ticket in self._line:
-                if ticket.given_up:
+                if ticket.given_up():
                     _fail(ticket, TooLate())
                 elif model == first and len(taken) < self.batch:
                     taken.append(ticket)
@@ -136,10 +135,7 @@ class Queue:
             return
         self.on_batch(len(tickets))
         name, side = model
-        asks = [
-            replace(ticket.ask, cancelled=lambda ticket=ticket: ticket.given_up, done=_hand_out(ticket))
-            for ticket in tickets
-        ]
+        asks = [replace(ticket.ask, cancelled=ticket.given_up, done=_hand_out(ticket)) for ticket in tickets]
         try:
             self.engines[name].decode(asks, side)
         except Exception as error:
@@ -147,8 +143,8 @@ class Queue:
                 _fail(ticket, error)
 
 
-def _hand_out(ticket: Ticket) -> Callable[[Answer], None]:
-    def done(answer: Answer) -> None:
+def _hand_out(ticket: Ticket) -> Callable[[Reply], None]:
+    def done(answer: Reply) -> None:
         if answer.finish == "cancelled":
             _fail(ticket, TooLate())
         elif not ticket.answer.done():

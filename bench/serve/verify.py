@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +127,7 @@ def verify(
     else:
         notes += [*engine.place.notes, *moved_versions(stored)]
         for side in SIDES:
-            texts = engine.answer(
-                questions.asked, side, lambda done, total, side=side: progress(side, done, total)
-            )
+            texts = engine.answer(questions.asked, side, partial(progress, side))
             now = [completion.text for completion in texts]
             same = now == questions.recorded(side)
             agreeing = None if same else engine.agreement(questions.asked, questions.recorded(side), side)
@@ -149,7 +147,7 @@ def verify(
 def rescore(stored: Stored) -> tuple[Rescored, ...]:
     """Every stored text scored again: what was tuned, base, and the copy of the question."""
     questions = Questions.of(stored)
-    texts = {side: [row[side] for row in questions.rows] for side in SIDES}
+    texts: dict[str, list[str]] = {side: questions.recorded(side) for side in SIDES}
     table = questions.scores({**texts, "copy": [row["question"] for row in questions.rows]})
     held = stored.scores["rows"]
     return tuple(rescored(row, _columns(held[row]), _columns(table[row])) for row in table if row in held)

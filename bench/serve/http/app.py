@@ -14,7 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bench import __version__
-from bench.serve.decode import Answer
+from bench.serve.decode import Reply
 from bench.serve.http import bodies, problems
 from bench.serve.http.desk import BASE, Asked, Desk
 from bench.serve.http.gate import Gate
@@ -29,6 +29,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         "content": {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
     for status, what in {
+        400: "the body is no JSON text, or the server is called by another name",
         401: "no token, or another one",
         408: "the body was too slow",
         413: "the body is too large",
@@ -79,13 +80,13 @@ def _plain(app: FastAPI, desk: Desk) -> None:
         question: Annotated[bodies.Asked, Query()],
         context: Annotated[bodies.Text, Query(max_length=bodies.LONGEST)] = "",
     ) -> bodies.PlainAnswer:
-        """Answer a question with the first run, as it was scored."""
+        """Reply a question with the first run, as it was scored."""
         (answer,) = await desk.answers(desk.question(question, context), http)
         return bodies.PlainAnswer(answer=answer.text)
 
     @app.post("/", responses=PROBLEMS)
     async def ask_by_body(http: Request, body: bodies.Question) -> bodies.PlainAnswer:
-        """Answer a question with the first run, as it was scored."""
+        """Reply a question with the first run, as it was scored."""
         (answer,) = await desk.answers(desk.question(body.question, body.context), http)
         return bodies.PlainAnswer(answer=answer.text)
 
@@ -93,7 +94,7 @@ def _plain(app: FastAPI, desk: Desk) -> None:
 def _chat(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/chat/completions", response_model=bodies.ChatCompletion, responses=UNKNOWN)
     async def chat(http: Request, body: bodies.ChatRequest) -> Any:
-        """Answer the last question of a chat."""
+        """Reply the last question of a chat."""
         asked, pieces = desk.chat(body, bool(body.stream))
         facts = _facts("chatcmpl", body.model)
         if body.stream:
@@ -166,11 +167,11 @@ def _facts(kind: str, model: str) -> dict[str, Any]:
     return {"id": f"{kind}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
 
-def _reason(answer: Answer) -> Any:
+def _reason(answer: Reply) -> Any:
     return "length" if answer.finish == "length" else "stop"
 
 
-def _usage(asked: Asked, answers: list[Answer]) -> bodies.Usage:
+def _usage(asked: Asked, answers: list[Reply]) -> bodies.Usage:
     written = sum(answer.tokens for answer in answers)
     return bodies.Usage(
         prompt_tokens=asked.prompt_tokens,

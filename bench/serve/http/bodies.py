@@ -66,7 +66,7 @@ class Sampling(BaseModel):
     stream_options: StreamOptions | None = None
 
 
-class Part(BaseModel):
+class TextPart(BaseModel):
     """A piece of a message."""
 
     type: Literal["text"]
@@ -77,7 +77,7 @@ class Message(BaseModel):
     """One turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[Text, Field(max_length=LONGEST)] | Annotated[list[Part], Field(max_length=100)]
+    content: Annotated[Text, Field(max_length=LONGEST)] | Annotated[list[TextPart], Field(max_length=100)]
 
     @property
     def text(self) -> str:

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from fastapi import Request
 
-from bench.serve.decode import Answer, Ask
+from bench.serve.decode import Ask, Reply
 from bench.serve.engine import Engine, Side
 from bench.serve.http.bodies import SEEDS, ChatRequest, CompletionRequest, Sampling
 from bench.serve.http.metrics import Metrics
@@ -93,11 +93,11 @@ class Desk:
             asks.append(self._ask(engine, request, ids, request.max_tokens))
         return self._heard(request, (engine.id, side), asks, streamed)
 
-    async def answers(self, asked: Asked, http: Request) -> list[Answer]:
+    async def answers(self, asked: Asked, http: Request) -> list[Reply]:
         """The answers, all of them; given up where the client hangs up. Raises `Refused`."""
         futures = [asyncio.wrap_future(ticket.answer) for ticket in asked.tickets]
         try:
-            pending: set[asyncio.Future[Answer]] = set(futures)
+            pending: set[asyncio.Future[Reply]] = set(futures)
             while pending:
                 _, pending = await asyncio.wait(pending, timeout=LOOK)
                 if pending and await http.is_disconnected():
@@ -111,7 +111,7 @@ class Desk:
         self.count(asked, answers)
         return answers
 
-    def count(self, asked: Asked, answers: Sequence[Answer]) -> None:
+    def count(self, asked: Asked, answers: Sequence[Reply]) -> None:
         """Count tokens."""
         self.metrics.answered(asked.name, asked.prompt_tokens, sum(answer.tokens for answer in answers))
 

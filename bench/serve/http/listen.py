@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from bench.errors import RequestError
 
 #: Names by which this machine calls itself; others are refused where only loopback is served.
-LOOPBACK = ["localhost", "127.0.0.1", "[::1]", "testserver"]
+LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]
 
 
 @dataclass(frozen=True)
