@@ -17,7 +17,7 @@ from bench.errors import Incomparable, RequestError, UnknownName
 from bench.run.reload import ADAPTER_WEIGHTS
 from bench.serve.decode import Ask
 from bench.serve.engine import SIDES, Engine
-from bench.serve.pieces import Pieces
+from bench.serve.pieces import GrowingText
 from bench.serve.stops import cut, stops_of
 from bench.serve.verify import Questions, verify
 from bench.store.ledger import Ledger, Stored
@@ -151,14 +151,14 @@ class Letters:
     ["na\u00efve \U0001d6fc\u2013\u03b2", "  led by blanks and ended by them \n", "a\nQuestion", "\ufffd"],
 )
 def test_pieces_together_are_the_text_and_none_is_taken_back(text: str) -> None:
-    pieces = Pieces(Letters(), ["\nQuestion:"])
+    pieces = GrowingText(Letters(), ["\nQuestion:"])
     parts = [pieces.add(byte) for byte in text.encode()]
     assert "".join([*parts, pieces.end()]) == text.strip()
     assert all("\ufffd" not in part for part in parts)
 
 
 def test_pieces_end_before_a_stop_text_and_give_out_nothing_of_it() -> None:
-    pieces = Pieces(Letters(), ["\nQuestion:"])
+    pieces = GrowingText(Letters(), ["\nQuestion:"])
     parts = []
     for byte in b"A mean.\nQuestion: And?":
         parts.append(pieces.add(byte))
@@ -168,7 +168,7 @@ def test_pieces_end_before_a_stop_text_and_give_out_nothing_of_it() -> None:
 
 
 def test_a_blank_before_what_may_be_a_stop_text_is_held_back() -> None:
-    pieces = Pieces(Letters(), ["is"])
+    pieces = GrowingText(Letters(), ["is"])
     parts = []
     for byte in b"A curve is":
         parts.append(pieces.add(byte))

@@ -19,7 +19,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from bench.run.generate import greedy, padded
-from bench.serve.pieces import Pieces
+from bench.serve.pieces import GrowingText
 from bench.spec import Decoding, Objective
 from bench.train.load import Loaded
 
@@ -90,7 +90,7 @@ class _Row:
     def __init__(self, ask: Ask, tokenizer: Any) -> None:
         self.ask = ask
         self._end = tokenizer.eos_token_id
-        self._pieces = Pieces(tokenizer, ask.stops)
+        self._pieces = GrowingText(tokenizer, ask.stops)
         self._text: list[str] = []
         self._tokens = 0
         self._answer: Reply | None = None

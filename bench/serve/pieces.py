@@ -16,7 +16,7 @@ UNFINISHED = "\ufffd"
 WINDOW = 8
 
 
-class Pieces:
+class GrowingText:
     """The text of one answer so far."""
 
     def __init__(self, tokenizer: Any, stops: Sequence[str] = ()) -> None:
