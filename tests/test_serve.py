@@ -189,8 +189,9 @@ def test_a_model_is_its_newest_finished_run(tmp_path: Path) -> None:
     make_record(tmp_path, seed=2, finished="2026-11-24T10:00:00Z", trial=("trl==1.13.0",))
     assert find_newest("gpt2", Ledger(tmp_path)).record.id == late.record.id
     assert find(str(late.folder), Ledger(tmp_path / "elsewhere")) == late.folder
-    with pytest.raises(UnknownName, match="did you mean 'gpt2-mini-s"):
-        find_newest("gtp2-mini-s1", Ledger(tmp_path))
+    for name, meant in (("gtp2-mini-s1", "gpt2-mini-s1"), ("gtp2", "gpt2'")):
+        with pytest.raises(UnknownName, match=f"did you mean '{meant}"):
+            find_newest(name, Ledger(tmp_path))
 
 
 def test_weights_that_were_deleted_are_named(tmp_path: Path) -> None:

@@ -62,5 +62,6 @@ def _model(id: str) -> str:
 
 
 def _near(name: str, ids: Sequence[str]) -> Sequence[str]:
-    """Few ids that may have been meant; thousands would be no help."""
-    return get_close_matches(name, ids, n=6, cutoff=0.3) or ids[:6]
+    """Few models and ids that may have been meant; thousands would be no help."""
+    models = sorted({_model(id) for id in ids})
+    return get_close_matches(name, [*models, *ids], n=6, cutoff=0.3) or models[:6]
