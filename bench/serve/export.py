@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def export(
         for name in TRAVELS:
             shutil.copyfile(stored.folder / name, target / name)
         artifact.write_manifest(fresh, stored, adapter)
-        result = artifact.verify(fresh, sample, base, progress)
+        result = replace(artifact.verify(fresh, sample, base, progress), subject=str(to))
         card = model_card(stored.record, merged=not adapter, verified=verified(result))
         (fresh / CARD).write_text(card, encoding="utf-8")
         fresh.rename(to)

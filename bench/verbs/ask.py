@@ -44,10 +44,10 @@ def execute(args: argparse.Namespace) -> Output:
     for question in questions:
         _check(question)
     stored = run_options.stored(args.run, args)
+    run_options.prepare(stored)
     from bench.serve.engine import SIDES, Engine  # here: it loads torch
     from bench.serve.stops import stops_of
 
-    run_options.quiet()
     engine = Engine.load(stored, args.base)
     sides = SIDES[::-1] if args.side == "both" else (args.side,)
     stops = () if args.run_on else stops_of(engine.run.template)

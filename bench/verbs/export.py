@@ -38,9 +38,9 @@ def execute(args: argparse.Namespace) -> Output:
     if args.push is not None and args.push.count("/") != 1:
         raise RequestError(f"--push {args.push}: expected OWNER/NAME")
     stored = run_options.stored(args.run, args)
+    run_options.prepare(stored)
     from bench.serve.export import export  # here: it loads torch
 
-    run_options.quiet()
     done = export(stored, args.to, args.merge, args.sample, args.base, run_options.progress)
     result = done.verification
     lines = [verify_text.terminal(result), "", f"written: {args.to}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from bench.store.ledger import Ledger, Stored
@@ -30,8 +31,11 @@ def stored(name: str, args: argparse.Namespace) -> Stored:
     return find_newest(name, Ledger(args.out))
 
 
-def quiet() -> None:
-    """Let the libraries load models without bars of their own."""
+def prepare(*runs: Stored) -> None:
+    """Import what must come first for these runs, and let models load without bars of the libraries."""
+    if any(run.record.run.backend == "unsloth" for run in runs):
+        with suppress(ImportError):
+            import unsloth  # noqa: F401  (before the libraries that it patches)
     from transformers.utils import logging
 
     logging.disable_progress_bar()

@@ -57,17 +57,18 @@ def execute(args: argparse.Namespace) -> Output:
     stored = [run_options.stored(name, args) for name in args.runs]
     if len({run.record.id for run in stored}) < len(stored):
         raise RequestError("bench serve: a run is named twice; name each once")
-    from bench.serve.engine import Engine  # here: they load torch and fastapi
-    from bench.serve.http import app, listen
-    from bench.serve.http.desk import Desk
-    from bench.serve.http.metrics import Metrics
-    from bench.serve.queue import Queue
+    from bench.serve.http import listen
 
     address = listen.Address(args.host, args.port)
     token = _token(args, address.is_loopback)
-    bound = listen.bind(address)
-    with bound:
-        run_options.quiet()
+    with listen.bind(address) as bound:
+        run_options.prepare(*stored)
+        from bench.serve.engine import Engine  # here: they load torch
+        from bench.serve.http import app
+        from bench.serve.http.desk import Desk
+        from bench.serve.http.metrics import Metrics
+        from bench.serve.queue import Queue
+
         engines = [Engine.load(stored[0], args.base, args.threads or cores())]
         engines += [engines[0].beside(run, args.base) for run in stored[1:]]
         metrics = Metrics()

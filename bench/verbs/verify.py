@@ -32,9 +32,9 @@ def execute(args: argparse.Namespace) -> Output:
     exported = (folder / MANIFEST).is_file()
     is_folder = exported or args.against is not None
     stored = run_options.stored(args.against or args.run, args) if args.against or not exported else None
+    run_options.prepare(*([stored] if stored else []))
     from bench.serve import artifact, verify  # here: they load torch
 
-    run_options.quiet()
     if stored is None or is_folder:
         result = artifact.verify(folder, args.sample, args.base, run_options.progress, stored)
     else:

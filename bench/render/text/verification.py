@@ -33,7 +33,7 @@ def verdict(verification: Verification) -> str:
     rows = verification.reanswered
     if all(row.equal == row.answers for row in rows):
         return "reproduces word for word"
-    return "reproduces: the scores are unchanged, some answers are worded otherwise"
+    return "reproduces up to rounding: some answers are worded otherwise, the score is not clearly another"
 
 
 def verified(verification: Verification) -> str:
