@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def finished(model: str, seed: int = 0) -> Stored:
     run, twin = mini_run(model, steps=steps, seed=seed, new_tokens=16, learning_rate=1e-2)
     ledger = Ledger(folder())
     selection = folder() / "selection.json"
-    write_selection(selection, course(limit=40))
+    chosen = course(limit=40)
+    write_selection(selection, replace(chosen, followed=chosen.followed[:4]))
     workspace = ledger.workspace(run.id)
     job = Job(
         run=run,

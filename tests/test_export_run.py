@@ -26,7 +26,7 @@ from bench.serve.export import Exported, export, push
 from bench.spec import Example
 from bench.store.ledger import Stored
 
-METHODS = {"lora": LORA, "qlora": QLORA, "full": FULL}
+METHODS = {"qlora": QLORA, "full": FULL}
 
 
 def in_this_process(task: plain.PlainTask) -> plain.PlainAnswers:
@@ -39,7 +39,7 @@ def in_this_process(task: plain.PlainTask) -> plain.PlainAnswers:
 
 @pytest.fixture(autouse=True)
 def _here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("slow") is None:
+    if "fresh_process" not in request.node.name:
         monkeypatch.setattr(plain, "answers", in_this_process)
 
 
@@ -75,7 +75,8 @@ def test_merged_weights_answer_as_the_run_did(merged: Exported) -> None:
     assert merged.verification.subject == str(merged.folder)
 
 
-@pytest.mark.parametrize("method", [pytest.param("qlora", marks=pytest.mark.slow), "full"])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_four_bit_and_full_runs_merge_without_a_changed_answer(method: str, tmp_path: Path) -> None:
     """QLoRA is added to the base that it was trained on, dequantised, not to another."""
     done = export(finished(METHODS[method]), tmp_path / "out", "fp32")
@@ -249,10 +250,8 @@ def test_what_is_pushed_leaves_the_test_questions_at_home(merged: Exported) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_a_fresh_process_loads_what_was_exported(
-    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    id = finished(METHODS[method]).record.id
+def test_a_fresh_process_loads_what_was_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the command line, in the type that the run computed in."""
+    id = run().record.id
     assert run_verb(["export", id, "--merge", "--to", str(tmp_path / "out"), "--out", str(folder())]) == 0
     assert "40 of 40 answers equal" in capsys.readouterr().out

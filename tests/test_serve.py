@@ -27,7 +27,7 @@ from bench.store.record import COMPLETIONS
 METHODS = {"lora": LORA, "qlora": QLORA, "full": FULL}
 
 
-EACH = ["lora", "full", pytest.param("qlora", marks=pytest.mark.slow)]
+EACH = ["lora", *(pytest.param(method, marks=pytest.mark.slow) for method in ("full", "qlora"))]
 
 
 @pytest.fixture(scope="module", params=EACH)
@@ -126,6 +126,7 @@ def test_runs_of_one_base_share_its_weights() -> None:
         assert base == [row["base"] for row in engine.stored.completions[:6]]
 
 
+@pytest.mark.slow
 def test_runs_of_other_bases_do_not() -> None:
     first = Engine.load(finished(LORA), threads=1)
     other = first.beside(finished(FULL))

@@ -16,6 +16,8 @@ from bench.errors import RequestError
 
 #: Names by which this machine calls itself; others are refused where only loopback is served.
 LOOPBACK = ["localhost", "127.0.0.1", "::1", "[::1]"]
+#: Connections that wait to be accepted.
+BACKLOG = 2048
 
 
 @dataclass(frozen=True)
