@@ -64,6 +64,7 @@ def listen(app: FastAPI, bound: socket.socket, names: Sequence[str], grace: floa
     )
     host, port = bound.getsockname()[:2]
     place = f"[{host}]" if ":" in host else host
+    bound.listen(BACKLOG)  # who comes between this line and the server's start waits
     print(
         f"bench: serving {', '.join(names)} at http://{place}:{port} (docs: /docs)",
         file=sys.stderr,
