@@ -39,6 +39,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "matrix": ("bench.verbs.matrix", "one plan under several package versions"),
     "bisect": ("bench.verbs.bisect", "the release of a package that changed the numbers"),
     "data": ("bench.verbs.data", "data sets: look at them, check them, make them of your files"),
+    "verify": ("bench.verbs.verify", "make a row again from its weights, and say whether it reproduces"),
+    "ask": ("bench.verbs.ask", "a run's answers to your own questions, tuned and untuned"),
+    "export": ("bench.verbs.export", "an adapter or merged weights, checked by answering the test anew"),
+    "serve": ("bench.verbs.serve", "runs behind an HTTP API, OpenAI's included"),
     "twins": ("bench.verbs.twins", "build or verify the miniature models"),
 }
 
@@ -66,6 +70,9 @@ def run_verb(arguments: list[str]) -> int:
         return 0
     try:
         output = import_module(VERBS[args.verb][0]).execute(args)
+        if output.pieces is not None and not args.json:
+            for piece in output.pieces:
+                print(printable(piece), end="", flush=True)
     except BenchError as error:
         _complain(error, as_json=args.json)
         return error.exit_code

@@ -38,14 +38,18 @@ model = {loader}.from_pretrained("{folder}")
 tokenizer = AutoTokenizer.from_pretrained("{folder}")"""
 
 
-def model_card(record: Record) -> str:
-    """The text of `README.md`: a header in the hub's format, then the facts in words."""
-    return "\n".join(["---", _header(record), "---", "", *_body(record)]) + "\n"
+def model_card(record: Record, merged: bool = False, verified: str | None = None) -> str:
+    """The text of `README.md`: a header in the hub's format, then the facts in words.
+
+    `merged` is for an adapter that was added to its base; `verified` says how a check of the weights went.
+    """
+    adapter = record.run.recipe.adapter and not merged
+    return "\n".join(["---", _header(record, adapter), "---", "", *_body(record, adapter, verified)]) + "\n"
 
 
-def _header(record: Record) -> str:
+def _header(record: Record, adapter: bool) -> str:
     run = record.run
-    adapter, hub = run.recipe.adapter, run.checkpoint.kind == "hub"
+    hub = run.checkpoint.kind == "hub"
     licence = LICENCES.get(run.model.licence, "other")
     data = ModelCardData(
         model_name=f"{run.name}-{run.contract.train.name}",
@@ -81,7 +85,7 @@ def _results(record: Record) -> list[EvalResult]:
     ]
 
 
-def _body(record: Record) -> list[str]:
+def _body(record: Record, adapter: bool, verified: str | None) -> list[str]:
     run, spent = record.run, record.spent
     lines = [f"# {run.name} tuned on {run.contract.train.name}", ""]
     if run.scale == "mini":
@@ -90,11 +94,14 @@ def _body(record: Record) -> list[str]:
             "tuned to exercise the harness. It says nothing about how good that checkpoint is.",
             "",
         ]
+    if verified is not None:
+        lines += [verified, ""]
     lines += ["## Scores", "", *_score_table(record), "", run.contract.in_words(), ""]
-    lines += ["## Use", "", "```python", _code(record), "```", ""]
+    lines += ["## Use", "", "```python", _code(record, adapter), "```", ""]
+    chat = ", which is the tokenizer's chat template" if verified and run.model.objective == "causal" else ""
     lines += [
         "The prompt template is part of the contract: "
-        f"template '{run.template}' of bench {run.versions.get('bench', '?')}.",
+        f"template '{run.template}' of bench {run.versions.get('bench', '?')}{chat}.",
         "",
     ]
     return [*lines, *_training(record), *_environment(record)]
@@ -123,9 +130,9 @@ def _base(record: Record) -> str:
     return run.checkpoint.source if run.checkpoint.kind == "hub" else run.model.checkpoint
 
 
-def _code(record: Record) -> str:
+def _code(record: Record, adapter: bool) -> str:
     run = record.run
-    if run.recipe.adapter:
+    if adapter:
         base = f'"{_base(record)}"'
         if run.checkpoint.kind == "twin":
             base = f'"path/to/models/twins/{run.model.twin}"'

@@ -6,6 +6,7 @@ only when used, so that `bench --help` stays fast.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,3 +18,5 @@ class Output:
     text: str
     data: Any = None
     exit_code: int = 0
+    #: Text that is shown as it comes into being, before `text`; not with `--json`.
+    pieces: Iterator[str] | None = None

@@ -16,19 +16,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import devices, provenance
-from bench.digest import file_digest
 from bench.errors import BenchError, EnvironmentUnsolvable, Incomparable, UnknownName
 from bench.judge.compare import to_data
 from bench.judge.explain import Explanation, Pieces, explain_seeds
 from bench.judge.explain.evidence import same_weights
-from bench.launch import preflight
 from bench.render.text import explanation as explain_text
 from bench.score.identity import scorer
 from bench.score.rows import score_texts
+from bench.serve import origin
 from bench.spec import Example
 from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select
-from bench.store.record import weights_folder
 from bench.store.scores import METRIC
 from bench.store.sides import moment
 from bench.verbs import Output
@@ -218,22 +216,14 @@ def _task(a: Stored, b: Stored) -> Task:
     first, second = a.record.run, b.record.run
     if second.device != devices.here().device:
         raise Incomparable(f"B ran on {second.device}, which is not here")
-    folder = a.folder / weights_folder(first.recipe.adapter)
-    for name, digest in a.record.artifacts.items():
-        file = a.folder / name
-        if not file.is_file():
-            raise Incomparable(f"{file} was deleted")
-        if file.suffix == ".safetensors" and file_digest(file) != digest:
-            raise Incomparable(f"{file} is not what the run saved")
-    base, local = preflight.checkpoint(first.model, first.scale, first.device)
-    if base.revision != first.checkpoint.revision:
-        raise Incomparable(f"the checkpoint '{base.source}' is no longer the one that A was tuned from")
+    weights = origin.saved_weights(a)
+    local = origin.checkpoint(first)
     changes = {"contract": second.contract, "versions": second.versions}
     return Task(
         run=first.model_copy(update=changes),
         template=second.template,
         checkpoint_folder=str(local) if local else None,
-        weights=str(folder.resolve()),
+        weights=str(weights.resolve()),
         threads=b.record.provenance.threads,
         prompts=tuple((row["question"], row["context"]) for row in a.completions),
     )

@@ -19,7 +19,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bench.run.identity import Run
-from bench.spec import Example
 
 #: How a process of this module answers: a line for each task, in order.
 MODULE = "bench.versions.redecode"
@@ -93,56 +92,18 @@ def texts(task: Task) -> list[str]:
         import unsloth  # noqa: F401  (before the libraries that it patches)
     import torch
 
-    from bench.run.encode import encode_prompt
-    from bench.run.generate import complete
-    from bench.train.numerics import precision
+    from bench.run import reload
 
     torch.set_num_threads(task.threads)
-    run, contract = task.run, task.run.contract
-    loaded = _tuned(task)
+    loaded = reload.tuned(
+        task.run, Path(task.checkpoint_folder) if task.checkpoint_folder else None, Path(task.weights)
+    )
     if task.run.backend == "unsloth":
         from unsloth import FastLanguageModel
 
         FastLanguageModel.for_inference(loaded.model)
-    prompts = [
-        encode_prompt(
-            Example(id="", question=question, answers=(), context=context),
-            loaded.tokenizer,
-            task.template,
-            contract.max_length,
-            contract.decoding,
-            run.model.objective,
-        )
-        for question, context in task.prompts
-    ]
-    written = complete(
-        loaded.model,
-        loaded.tokenizer,
-        prompts,
-        contract.decoding,
-        run.model.objective,
-        dtype=None if run.backend == "unsloth" else precision(run),
-        shrinks=run.backend != "unsloth",
-    )
-    return [completion.text for completion in written]
-
-
-def _tuned(task: Task) -> Any:
-    """The model as its run left it."""
-    from bench.train.load import load
-
-    weights = Path(task.weights)
-    if not task.run.recipe.adapter:
-        return load(task.run, weights)
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    loaded = load(task.run, Path(task.checkpoint_folder) if task.checkpoint_folder else None)
-    state = load_file(weights / "adapter_model.safetensors")
-    put = set_peft_model_state_dict(loaded.model, state)
-    if put.unexpected_keys:
-        raise RuntimeError(f"the adapter does not fit the model: {put.unexpected_keys[0]}")
-    return loaded
+    prompts = reload.prompts(task.run, loaded, task.prompts, task.template)
+    return [completion.text for completion in reload.answers(task.run, loaded, prompts)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Using what a run left: answer with it, verify it, export it, serve it."""

@@ -1,0 +1,137 @@
+"""A run becomes a folder that others load, and the folder answers the test questions again.
+
+The adapter as it is, or merged into its base. Nothing is called verified that was not loaded afresh, by
+plain transformers in a process of its own, and held against the record's answers; the model card says how
+that went.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.errors import RequestError, Unreachable
+from bench.judge.verification import Verification
+from bench.render.card import model_card
+from bench.render.text.verification import verified
+from bench.serve import artifact, merge
+from bench.serve.chat import chat_template
+from bench.serve.engine import Engine
+from bench.serve.plain import ADAPTER_CONFIG
+from bench.serve.verify import Progress, _quiet
+from bench.store.ledger import Stored
+from bench.store.record import CARD, PARTS, RECORD
+
+#: What of a record travels: enough to verify, nothing of this machine.
+TRAVELS = (RECORD, *PARTS)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder and what verifying it showed."""
+
+    folder: Path
+    verification: Verification
+
+
+def export(
+    stored: Stored,
+    to: Path,
+    merged: merge.Type | None = None,
+    sample: int | None = None,
+    base: Path | None = None,
+    progress: Progress = _quiet,
+) -> Exported:
+    """Write a run's weights to a new folder, verify them, and put the card beside them.
+
+    `merged` is the type of merged weights; none leaves an adapter as it is. Raises `RequestError` for a
+    folder that exists, and what `Engine.load` raises.
+    """
+    fresh = _fresh(to)
+    try:
+        engine = Engine.load(stored, base)
+        adapter = merged is None and stored.record.run.recipe.adapter
+        _write(engine, fresh, merged, adapter)
+        engine.close()
+        target = fresh / artifact.RECORDS / stored.record.id
+        target.mkdir(parents=True)
+        for name in TRAVELS:
+            shutil.copyfile(stored.folder / name, target / name)
+        artifact.write_manifest(fresh, stored, adapter)
+        result = replace(artifact.verify(fresh, sample, base, progress), subject=str(to))
+        card = model_card(stored.record, merged=not adapter, verified=verified(result))
+        (fresh / CARD).write_text(card, encoding="utf-8")
+        fresh.rename(to)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return Exported(to, result)
+
+
+def _fresh(to: Path) -> Path:
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RequestError(f"--to {to}: exists; name a new folder")
+    fresh = to.with_name(f".{to.name}.fresh")
+    try:
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+    except OSError as error:
+        raise RequestError(f"--to {to}: cannot be written ({error.strerror})") from None
+    return fresh
+
+
+def _write(engine: Engine, folder: Path, merged: merge.Type | None, adapter: bool) -> None:
+    """The weights with their configuration, tokenizer and generation settings."""
+    if adapter:
+        for file in engine.place.weights.iterdir():
+            if file.is_file() and file.name != CARD:
+                shutil.copyfile(file, folder / file.name)
+        _name_base(folder / ADAPTER_CONFIG, artifact.base_place(engine.place))
+    else:
+        model = merge.merged(engine, merge.type_of(merged or "auto", engine))
+        model.save_pretrained(folder, safe_serialization=True)
+    with engine.on("tuned") as loaded:
+        if adapter:
+            merge.generation_config(loaded, engine).save_pretrained(folder)
+        tokenizer = loaded.tokenizer
+        if engine.run.model.objective == "causal":
+            tokenizer.chat_template = chat_template(engine.run.template, tokenizer)
+        tokenizer.save_pretrained(folder)
+
+
+def _name_base(file: Path, name: str) -> None:
+    """An adapter that travels names its base as others know it, never by a path of this machine."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = name
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def push(
+    folder: Path, repository: str, private: bool = False, with_record: bool = False, hub: Any = None
+) -> str:
+    """Make the repository where there is none and commit the folder; the commit's address.
+
+    The record holds the test questions with their answers, so it stays here unless `with_record`. Raises
+    `Unreachable` with what the hub answered.
+    """
+    from huggingface_hub import HfApi
+
+    hub = hub or HfApi()
+    try:
+        hub.create_repo(repository, private=private, exist_ok=True)
+        commit = hub.upload_folder(
+            repo_id=repository,
+            folder_path=folder,
+            commit_message=f"bench export of {folder.name}",
+            ignore_patterns=None if with_record else [f"{artifact.RECORDS}/**"],
+        )
+    except Exception as error:  # the hub client raises a dozen unrelated types
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Unreachable(
+            f"--push {repository}: the hub did not take it ({first[:200]}); "
+            f"the folder {folder} is whole, so `hf upload` can follow after `hf auth login`"
+        ) from error
+    return str(commit.commit_url)

@@ -1,0 +1,1 @@
+"""Runs behind HTTP: the plain question and answer, and what OpenAI's clients speak."""

@@ -1,0 +1,63 @@
+"""`bench export RUN --to DIR`: weights that others can load, checked by answering the test anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from bench.errors import RequestError
+from bench.judge.compare import to_data
+from bench.render.text import verification as verify_text
+from bench.verbs import Output, run_options
+from bench.verbs.options import whole
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The run, the folder, and in which form."""
+    parser.add_argument("run", metavar="RUN", help=run_options.RUN)
+    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
+    parser.add_argument(
+        "--merge",
+        nargs="?",
+        const="auto",
+        choices=["auto", "bf16", "fp16", "fp32"],
+        help="add the adapter to its base; in the type that the run computed in (auto), or another",
+    )
+    parser.add_argument(
+        "--sample", type=whole(1), metavar="N", help="answer so many test questions anew (default: all)"
+    )
+    parser.add_argument("--push", metavar="REPO", help="also to the hub, if the answers hold; OWNER/NAME")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    parser.add_argument("--with-record", action="store_true", help="push the test questions and answers too")
+    parser.add_argument("--force", action="store_true", help="push although the answers do not hold")
+    run_options.configure(parser)
+
+
+def execute(args: argparse.Namespace) -> Output:
+    """Export, verify, push; exit 1 where the answers do not hold. Raises `RequestError`, `RecordError`."""
+    if args.push is not None and args.push.count("/") != 1:
+        raise RequestError(f"--push {args.push}: expected OWNER/NAME")
+    stored = run_options.stored(args.run, args)
+    run_options.prepare(stored)
+    from bench.serve.export import export  # here: it loads torch
+
+    done = export(stored, args.to, args.merge, args.sample, args.base, run_options.progress)
+    result = done.verification
+    lines = [verify_text.terminal(result), "", f"written: {args.to}"]
+    data = {**to_data(result), "reproduces": result.reproduces, "written": str(args.to)}
+    holds = result.reproduces
+    if args.push:
+        if holds or args.force:
+            data["pushed"] = _push(args)
+            lines.append(f"pushed: {data['pushed']}")
+        else:
+            lines.append(
+                f"not pushed to {args.push}: the answers are not those that were scored; --force pushes"
+            )
+    return Output("\n".join(lines), data, 0 if holds else 1)
+
+
+def _push(args: argparse.Namespace) -> str:
+    from bench.serve.export import push
+
+    return push(args.to, args.push, args.private, args.with_record)
