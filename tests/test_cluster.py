@@ -141,6 +141,20 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "GB free in" in refusal(run, folder, tmp_path)
 
 
+def test_a_node_hands_out_what_a_dead_driver_has_not_fetched(tmp_path: Path) -> None:
+    """Nothing is trained anew; and once the driver has it, it goes."""
+    run, folder = mini_run("gpt2")
+    run = run.model_copy(update={"harness": harness()})
+    (node.root() / run.id).mkdir(parents=True)
+    (node.root() / run.id / PENDING).write_text("the record")
+    end, content = node.carry_out(job(run, folder, tmp_path), b"{}", None, {}, lambda event: None)
+    assert end == {"status": 0}
+    parcel.unpack(content, tmp_path / "fetched")
+    assert (tmp_path / "fetched" / PENDING).read_text() == "the record"
+    node.forget(run.id)
+    assert not (node.root() / run.id).exists()
+
+
 @pytest.fixture
 def silent() -> Iterator[int]:
     """A port that takes connections and never says a word."""
@@ -270,8 +284,7 @@ def test_a_run_on_a_cluster_gives_the_scores_of_this_machine_bit_for_bit(
     for name in (SCORES, COMPLETIONS, CURVE):
         assert here.part(name) == there.part(name)
     assert here.record.artifacts == there.record.artifacts
-    ours = [name for name in (tmp_path / "there" / ".work").iterdir() if name.is_dir()]
-    assert ours == []
+    assert [name for name in (tmp_path / "there" / ".work").iterdir() if name.is_dir()] == []
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import tarfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -77,7 +78,9 @@ def _carry_out(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) 
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES")  # Ray sets it to the task's own
     environment = {"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}
     end, content = node.carry_out(Job.model_validate_json(job), selection, shipped, environment, tell)
-    return json.dumps(end), content
+    import ray
+
+    return json.dumps({**end, "node": ray.get_runtime_context().get_node_id()}), content
 
 
 def _lacks(runs: Sequence[str]) -> tuple[str, list[str]]:
@@ -116,10 +119,9 @@ class Cluster:
             raise NotEnough(f"--on {self.target.address}: no node has {wanted}; there: {held}")
         kinds = {digest_of(run): run for run in runs}.values()
         texts = [run.model_dump_json() for run in kinds]
-        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         asked = [
             self.ray.remote(_lacks)
-            .options(num_cpus=0, max_retries=0, scheduling_strategy=strategy(each["NodeID"], soft=False))
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=self._only_on(each["NodeID"]))
             .remote(texts)
             for each in self._nodes()
         ]
@@ -233,10 +235,25 @@ class Cluster:
         elif end.get("busy"):
             yield {"id": id, "event": "busy"}
         else:
-            parcel.unpack(content, Path(task.job.workspace))
-            died = {"event": "failed", **end.get("failure", {})}
-            yield {"id": id, **({"event": "done"} if end["status"] == 0 else died)}
+            yield {"id": id, **self._received(task, end, content)}
         yield {"id": id, "event": "exit", "status": end.get("status", -9)}
+
+    def _received(self, task: _Task, end: dict[str, Any], content: bytes) -> dict[str, Any]:
+        """Unpack a workspace; the last event of its run but for the exit."""
+        try:
+            parcel.unpack(content, Path(task.job.workspace))
+        except (OSError, tarfile.TarError) as error:
+            return {"event": "failed", "stage": "fetch", "reason": f"cannot be unpacked: {error}"}
+        if end["status"] != 0:
+            return {"event": "failed", **end.get("failure", {})}
+        if "node" in end:
+            on = self._only_on(end["node"])
+            self.ray.remote(node.forget).options(num_cpus=0, scheduling_strategy=on).remote(task.job.run.id)
+        return {"event": "done"}
+
+    def _only_on(self, node_id: str) -> Any:
+        kind = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        return kind(node_id, soft=False)
 
     def _nodes(self) -> list[dict[str, Any]]:
         """The nodes that are alive and have the accelerator that was asked for."""

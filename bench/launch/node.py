@@ -1,6 +1,7 @@
 """A node's side of a cluster: check the machine, carry a job out in its own process, hand back its files.
 
-Nothing here knows the cluster's library. A node has its own copy of the program, its own twins and its own
+A finished workspace stays until the driver has it, so one that died finds it again on the same node. Nothing
+here knows the cluster's library. A node has its own copy of the program, its own twins and its own
 hub cache; a job names what it needs by digest, and a node that has something else says so instead of running.
 The zygotes of `bench.launch.process` stay between jobs, so that a node imports the libraries once.
 """
@@ -22,7 +23,7 @@ from bench.harness import harness
 from bench.launch import parcel, preflight
 from bench.launch.process import Pool
 from bench.run.identity import Run
-from bench.run.job import Job
+from bench.run.job import PENDING, Job
 from bench.store.record import LOG
 
 #: Free bytes below which a node takes no job.
@@ -75,6 +76,8 @@ def carry_out(
     if refusal:
         return {"refused": f"node {socket.gethostname()}: {refusal}"}, b""
     workspace = root() / job.run.id
+    if (workspace / PENDING).is_file():  # finished for a driver that has not fetched it
+        return {"status": 0}, parcel.pack(workspace)
     workspace.mkdir(parents=True, exist_ok=True)
     (workspace / "selection.json").write_bytes(selection)
     changes = {
@@ -85,11 +88,12 @@ def carry_out(
     end = _run(job.model_copy(update=changes), environment, tell)
     if end.get("busy"):
         return end, b""
-    whole = end["status"] == 0
-    content = parcel.pack(workspace, None if whole else (LOG,))
-    if whole:
-        shutil.rmtree(workspace, ignore_errors=True)
-    return end, content
+    return end, parcel.pack(workspace, None if end["status"] == 0 else (LOG,))
+
+
+def forget(id: str) -> None:
+    """Remove a run's workspace, which the driver has."""
+    shutil.rmtree(root() / id, ignore_errors=True)
 
 
 def _run(job: Job, environment: Mapping[str, str], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

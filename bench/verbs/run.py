@@ -26,6 +26,8 @@ from bench.verbs import Output, report, request
 from bench.verbs.options import seconds, whole
 from bench.versions import environment
 
+#: CPU threads of a run on nodes that are not this machine.
+CLUSTER_THREADS = {"cpu": 1, "cuda": 4, "mps": 1}
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 
 
@@ -156,12 +158,12 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
     and on --jobs alone, never on how many runs are left.
     """
-    cores = provenance.cores()
+    cores, where = provenance.cores(), getattr(args, "on", None)
     gpus = devices.here().slots if device == "cuda" else ()
     jobs = max(1, args.jobs or (cores if device == "cpu" else len(gpus)))
     return Settings(
         jobs=jobs,
-        threads=max(1, cores // jobs),
+        threads=max(1, cores // jobs) if where in (None, "ray") else CLUSTER_THREADS[device],
         command=provenance.command(),
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
