@@ -37,15 +37,17 @@ class Made:
     further: Sequence[str] = field(default_factory=tuple)
 
 
-def check_name(name: str, home: Path, registered: Iterable[str], force: bool) -> None:
+def check_name(name: str, home: Path, registered: Iterable[str], force: bool, option: str = "--to") -> None:
     """Raise `RequestError` for a name that is none, or that something else holds."""
     if not NAME.fullmatch(name):
-        raise RequestError(f"--to {name}: a name is of letters, digits, '.', '_' and '-'")
+        raise RequestError(f"{option} {name}: a name is of letters, digits, '.', '_' and '-'")
     spec = home / "datasets" / f"{name}.toml"
     if name in registered and not spec.is_file():
-        raise RequestError(f"--to {name}: is a registered data set; choose another name")
+        raise RequestError(f"{option} {name}: is a registered data set; choose another name")
     if spec.exists() and not force and not _is_made(spec):
-        raise RequestError(f"--to {name}: {spec} was written by hand; choose another name, or pass --force")
+        raise RequestError(
+            f"{option} {name}: {spec} was written by hand; choose another name, or pass --force"
+        )
 
 
 def write(made: Made, home: Path) -> list[Path]:

@@ -21,6 +21,8 @@ ACTIONS: dict[str, tuple[str, str]] = {
     ),
     "pages": ("bench.verbs.data_pages", "read a site's pages into passages, politely"),
     "import": ("bench.verbs.data_import", "make a data set of your files"),
+    "chunk": ("bench.verbs.data_chunk", "cut passages or notes into chunks of whole sentences"),
+    "make": ("bench.verbs.data_make", "make question-answer pairs of passages"),
 }
 
 

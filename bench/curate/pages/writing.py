@@ -34,12 +34,15 @@ def write(
     home: Path,
 ) -> list[Path]:
     """Write `passages/NAME.jsonl` and its card; their paths. Equal crawls give equal bytes."""
+    return write_passages(name, passages, _card(name, urls, crawl, passages, counts), home)
+
+
+def write_passages(name: str, passages: Sequence[Passage], card: Sequence[str], home: Path) -> list[Path]:
+    """Write `passages/NAME.jsonl` and the lines of its card; their paths."""
     folder = home / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    text = lines(passages)
-    card = _card(name, urls, crawl, passages, counts, digest(text))
     files = []
-    for suffix, content in ((".jsonl", text), (".md", card)):
+    for suffix, content in ((".jsonl", lines(passages)), (".md", "\n".join(card) + "\n")):
         file = folder / f"{name}{suffix}"
         fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         fresh.write_text(content, encoding="utf-8", newline="\n")
@@ -73,18 +76,17 @@ def _card(
     crawl: Crawl,
     passages: Sequence[Passage],
     counts: Counter[str],
-    content: str,
-) -> str:
+) -> list[str]:
     words = sum(len(passage.text.split()) for passage in passages)
     text = [f"# {name}", "", f"{len(passages):,} passages, {words:,} words, from {len(crawl.pages):,} pages."]
     text += [
         "",
-        f"Digest of the passages: `{content[:16]}`. Every passage names its page; the rights are those",
+        f"Digest of the passages: `{digest(lines(passages))[:16]}`. Every passage names its page; the",
     ]
-    text += ["of the pages' owners.", "", "## Sources", "", *(f"- {url}" for url in urls)]
+    text += ["rights are those of the pages' owners.", "", "## Sources", "", *(f"- {url}" for url in urls)]
     text += ["", "## What was left out", "", *(f"- {count:,}: {reason}" for reason, count in counts.items())]
     text += [f"- {count:,}: link {reason}" for reason, count in sorted(crawl.left.items())]
     text += [f"- {problem.url} {problem.reason}" for problem in crawl.problems[:LISTED]]
     if len(crawl.problems) > LISTED:
         text += [f"- and {len(crawl.problems) - LISTED:,} more pages"]
-    return "\n".join(text) + "\n"
+    return text
