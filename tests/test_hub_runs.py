@@ -23,7 +23,8 @@ from hub_repositories import Content, Repository
 from huggingface_hub import HfApi, constants, file_download
 from test_cost import CONTRACT
 
-from bench import registry
+from bench import devices, registry
+from bench.cli import run_verb
 from bench.data import sources
 from bench.devices import Devices
 from bench.errors import NotEnough, RequestError, Unreachable
@@ -261,6 +262,43 @@ def test_where_nothing_can_run_every_reason_is_told(hub: Hub, ask: Ask) -> None:
     assert ["gpt2" in reasons[0], "llama-2-7b" in reasons[1]] == [True, True]
 
 
+@pytest.mark.parametrize(
+    ("checkpoint", "part"),
+    [
+        ("team/gated", "model 'mine': team/gated@main is gated; accept its licence"),
+        ("team/huge", "model 'mine' needs 400000.0 GB in "),
+        ("team/large", "model 'mine' has 2.0B parameters and there is no CUDA GPU"),
+        ("team/short", "model 'mine' has 128 positions, --max-length is 160"),
+    ],
+)
+def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
+    hub: Hub,
+    ask: Ask,
+    checkpoint: str,
+    part: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Although the description of a gated repository is public, and a twin beside it could run."""
+    monkeypatch.setattr(devices, "here", lambda: Devices("cpu"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    spec = (ROOT / "models" / "gpt2.toml").read_text().replace(GPT2, checkpoint).replace(PINNED, "main")
+    (tmp_path / "models" / "mine.toml").write_text(spec)
+    config = json.dumps({"n_positions": 128 if checkpoint == "team/short" else 1024})
+    files: dict[str, Any] = {**WHOLE, "config.json": config}
+    if checkpoint == "team/huge":  # few numbers, and a file beside them that no disk holds
+        files["tokenizer.model"] = Content(b"", claimed=4 * 10**14)
+    if checkpoint == "team/large":
+        files["model.safetensors"] = Content(b"", claimed=8 * 10**9)
+    hub.create(checkpoint, files, gated="manual" if checkpoint == "team/gated" else False)
+    hub.create(GPT2, WHOLE, sha=PINNED)
+    assert run_verb([*RUN, "--models", "gpt2,mine"]) == 2
+    assert part in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not (tmp_path / "reports").exists()
+
+
 # Data sets
 
 
@@ -403,41 +441,11 @@ def test_all_models_are_those_that_can_run_and_the_others_are_listed(bench: Benc
         assert "gpt2: " not in flat.partition("eft out")[2]
 
 
-def test_what_was_left_out_stays_on_the_board(bench: Bench, gpt2: Any) -> None:
-    assert "phi-1.5: out of reach" in bench("report")
-
-
-@pytest.mark.parametrize(
-    ("checkpoint", "part"),
-    [
-        ("team/gated", "model 'mine': team/gated@main is gated; accept its licence"),
-        ("team/huge", "model 'mine' needs 400000.0 GB in "),
-        ("team/large", "model 'mine' has 2.0B parameters and there is no CUDA GPU"),
-        ("team/short", "model 'mine' has 128 positions, --max-length is 160"),
-    ],
-)
-def test_a_named_model_that_cannot_run_is_an_error_before_anything_starts(
-    bench: Bench, checkpoint: str, part: str
+def test_what_was_left_out_stays_on_the_board(
+    bench: Bench, gpt2: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Although the description of a gated repository is public, and the other model could run."""
-    (bench.folder / "models").mkdir(exist_ok=True)
-    spec = (ROOT / "models" / "gpt2.toml").read_text().replace(GPT2, checkpoint).replace(PINNED, "main")
-    own = bench.folder / "models" / "mine.toml"
-    own.write_text(spec)
-    sizes = {"team/huge": 4 * 10**14, "team/large": 8 * 10**9}
-    config = json.dumps({"n_positions": 128 if checkpoint == "team/short" else 1024})
-    weights = Content(b"", claimed=sizes[checkpoint]) if checkpoint in sizes else bytes(4000)
-    if checkpoint == "team/huge":  # few numbers, and files beside them that no disk holds
-        spare = {"tokenizer.model": weights}
-        bench.hub.create(checkpoint, {**WHOLE, "config.json": config, **spare})
-    else:
-        files = {**WHOLE, "config.json": config, "model.safetensors": weights}
-        bench.hub.create(checkpoint, files, gated="manual" if checkpoint == "team/gated" else False)
-    text = bench(*RUN, "--models", "gpt2,mine", out="none")
-    own.unlink()
-    assert bench.status == 2
-    assert part in text.strip().splitlines()[-1]
-    assert not (bench.folder / "none").exists()
+    assert run_verb(["report", "--out", str(bench.folder / "out")]) == 0
+    assert "phi-1.5: out of reach" in capsys.readouterr().out
 
 
 @pytest.mark.slow
