@@ -14,7 +14,7 @@ from runs import FAMILIES, mini_run, trained
 from bench import registry
 from bench.cli import run_verb
 from bench.errors import RequestError, RunFailed, UnknownName
-from bench.run import methods
+from bench.run.recipes import methods
 from bench.spec import Recipe
 from bench.store.ledger import Ledger, read
 from bench.train.load import load

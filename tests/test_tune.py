@@ -20,7 +20,7 @@ from bench.judge.board import board
 from bench.judge.doubts import Code
 from bench.judge.table_doubts import table_doubts
 from bench.render.text.leaderboard import terminal
-from bench.run import tuning
+from bench.run.recipes import tuning
 from bench.stats import expected_best
 from bench.store.ledger import Ledger, Stored
 from bench.verbs import run

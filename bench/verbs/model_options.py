@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import registry
 from bench.errors import BudgetError, RequestError
 from bench.launch import hub
-from bench.run import tuning
+from bench.run.recipes import tuning
 from bench.spec import Budget, Device, ModelSpec, Scale
 from bench.verbs.options import parse_budget, positive, whole
 

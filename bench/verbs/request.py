@@ -20,10 +20,10 @@ from bench.files import is_folder
 from bench.harness import harness
 from bench.launch import preflight
 from bench.prompt import check_name
-from bench.run import methods, tuning
 from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
+from bench.run.recipes import methods, tuning
 from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale

@@ -13,8 +13,8 @@ from collections import defaultdict
 
 from bench.errors import RequestError
 from bench.render.text import tuning as text
-from bench.run import tuning
 from bench.run.identity import Run
+from bench.run.recipes import tuning
 from bench.store.ledger import Ledger
 from bench.verbs import Output, request, run
 from bench.verbs.options import whole

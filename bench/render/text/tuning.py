@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.render import words
 from bench.render.tables import columns, wrap
-from bench.run.tuning import Tuned, Tuning
+from bench.run.recipes.tuning import Tuned, Tuning
 from bench.spec import called
 
 
