@@ -114,7 +114,9 @@ class Ledger:
         failures = []
         for file in sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []:
             try:
-                failures.append(Failure.model_validate_json(files.content(file, LARGEST)))
+                failure = Failure.model_validate_json(files.content(file, LARGEST))
+                if not self.finished(failure.id):
+                    failures.append(failure)
             except ValueError:
                 with suppress(OSError):
                     file.replace(file.with_suffix(".damaged"))
@@ -138,7 +140,8 @@ class Ledger:
         if target.exists():  # broken, or it would not have been run again
             shutil.rmtree(target)
         folder.replace(target)
-        (self.failures / f"{record.id}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # the run is published; a failure beside its record no longer counts
+            (self.failures / f"{record.id}.json").unlink()
         return target
 
     def fail(self, failure: Failure) -> None:
