@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,10 @@ class _Unwatched:
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None: ...
 
 
-def finished(out: Path, count: int = 1) -> list[Run]:
-    """Runs whose workers are done and that no driver has published yet."""
+def finished(out: Path, sources: Sequence[Path] = ()) -> list[Run]:
+    """Runs whose workers are done and that no driver has published yet, from the folders of records."""
     runs = []
-    for source in sorted(RECORDS.iterdir())[:count]:
+    for source in sources or sorted(RECORDS.iterdir())[:1]:
         record = read(source)
         workspace = Ledger(out).workspace(record.id)
         shutil.copytree(source, workspace, dirs_exist_ok=True)

@@ -132,9 +132,10 @@ class Ledger:
 
     def publish(self, record: Record, folder: Path) -> Path:
         """Make a folder with all parts of a record the record: sealed, then renamed into place."""
-        (folder / RECORD).write_text(
-            json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        fresh = folder / f"{RECORD}.tmp"
+        text = json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(folder / RECORD)
         target = self.runs / record.id
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # broken, or it would not have been run again
