@@ -1,8 +1,8 @@
 """The command line: the only module that prints or exits.
 
 `VERBS` is the one visible table from verb to module; a module is imported when its verb is
-used. A `BenchError` becomes one line on standard error and its exit code; every other
-exception is a defect and keeps its traceback.
+used. A `BenchError`, or what the system refuses (a full disk, too many open files), becomes one
+line on standard error and an exit code; every other exception is a defect and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -81,6 +81,12 @@ def run_verb(arguments: list[str]) -> int:
         return 130
     except BrokenPipeError:
         return _leave_pipe()
+    except OSError as error:
+        if error.errno is None:  # a library's own, not the system's
+            raise
+        refused = RequestError(f"{error.filename or 'the system'}: {error.strerror}")
+        _complain(refused, as_json=args.json)
+        return refused.exit_code
     return _show(output, as_json=args.json)
 
 

@@ -1,7 +1,7 @@
 """The exceptions of `bench`, and nothing else.
 
-Only `cli.py` turns one of these into a line on the terminal and an exit code; any other
-exception is a defect of the program and keeps its traceback.
+Only `cli.py` turns one of these, or what the system refuses, into a line on the terminal and an
+exit code; any other exception is a defect of the program and keeps its traceback.
 
     BenchError
     ├── RequestError              exit 2: the request was wrong, nothing was written

@@ -14,12 +14,12 @@ from conftest import ROOT
 from records import make_board, make_record
 
 from bench.cli import run_verb
-from bench.digest import digest, file_digest
+from bench.digest import digest
 from bench.errors import BenchError
 from bench.store import record
 from bench.store.damage import damage
 from bench.store.ledger import Ledger, read
-from bench.store.record import PARTS
+from benchmarks.mutations import forge, sealed
 
 REAL = ROOT / "reports" / "twins" / "runs"
 Edit = Callable[[Path], None]
@@ -32,16 +32,6 @@ def real(out: Path, model: str = "gpt2", seeds: int = 2) -> list[Path]:
         shutil.copytree(source, out / "runs" / source.name)
         folders.append(out / "runs" / source.name)
     return folders
-
-
-def sealed(folder: Path, change: Callable[[dict[str, Any]], None] = lambda body: None) -> None:
-    """Change a record's fields and make every digest fit again, as a forger would."""
-    file = folder / "record.json"
-    body = json.loads(file.read_bytes())
-    body.pop("digest")
-    change(body)
-    body["files"] = {name: file_digest(folder / name) for name in PARTS}
-    file.write_text(json.dumps({**body, "digest": digest(body)}), encoding="utf-8")
 
 
 def scores(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -212,7 +202,7 @@ def test_no_mutation_of_a_record_is_a_traceback_or_ranked(tmp_path: Path) -> Non
     for number in range(150):
         out = tmp_path / str(number)
         shutil.copytree(origin, out / "runs" / origin.name)
-        mutate(out / "runs" / origin.name, generator)
+        forge(out / "runs" / origin.name, generator)
         stored, messages = Ledger(out).load()
         assert len(stored) + len(messages) == 1
         for verb in (["check"], ["report"], ["list", "runs"]):
@@ -223,42 +213,3 @@ def test_no_mutation_of_a_record_is_a_traceback_or_ranked(tmp_path: Path) -> Non
         for item in stored:
             assert item.record.scores["tuned"]["rougeL"].mean == pytest.approx(honest, abs=1e-9)
         shutil.rmtree(out)
-
-
-def mutate(folder: Path, generator: random.Random) -> None:
-    """Change one value in one file, and make the digests fit."""
-    name = generator.choice(["record.json", *PARTS])
-    file = folder / name
-    lines = file.read_text(encoding="utf-8").split("\n")
-    if name.endswith(".jsonl"):
-        place = generator.randrange(len(lines) - 1)
-        lines[place] = json.dumps(changed(json.loads(lines[place]), generator))
-        file.write_text("\n".join(lines), encoding="utf-8")
-        sealed(folder)
-        return
-    body = json.loads("\n".join(lines))
-    body.pop("digest", None)
-    body = changed(body, generator)
-    if name != "record.json":
-        file.write_text(json.dumps(body), encoding="utf-8")
-        sealed(folder)
-    else:
-        file.write_text(json.dumps({**body, "digest": digest(body)}), encoding="utf-8")
-
-
-def changed(value: Any, generator: random.Random) -> Any:
-    """The value with something in it dropped, or of another type or size."""
-    inner = value
-    while True:
-        keys = list(inner) if isinstance(inner, dict) else list(range(len(inner)))
-        key = generator.choice(keys)
-        child = inner[key]
-        if isinstance(child, dict | list) and child and generator.random() < 0.8:
-            inner = child
-            continue
-        others = [None, -1, 1e300, "text", [], {}, [[]], True, 2.5, ""]
-        if generator.random() < 0.25:
-            del inner[key]
-        else:
-            inner[key] = generator.choice(others)
-        return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,8 @@ from bench.cli import run_verb
 from bench.data import sources
 from bench.errors import DataError, Unreadable
 from bench.spec import OPTIMIZERS
+from bench.store.ledger import Ledger
+from benchmarks import publishing
 
 #: Seconds after which a verb hangs.
 HANGS = 10
@@ -259,7 +262,7 @@ def test_no_damage_to_a_parquet_file_is_a_traceback(tmp_path: Path, checksums: b
     whole, file = tmp_path / "whole.parquet", tmp_path / "harmed.parquet"
     parquet.write_table(pyarrow.Table.from_pylist(rows), whole, write_page_checksum=checksums)
     generator = random.Random(5)
-    spec, refusals = sources.spec_for_file("harmed", file), []
+    spec, refused = sources.spec_for_file("harmed", file), []
     for _ in range(80):
         content = bytearray(whole.read_bytes())
         for _ in range(generator.choice([1, 1, 8])):
@@ -268,8 +271,34 @@ def test_no_damage_to_a_parquet_file_is_a_traceback(tmp_path: Path, checksums: b
         try:
             read = list(sources.rows(spec))
         except DataError as error:
-            refusals.append(str(error))
+            refused.append(str(error))
         else:
             assert not checksums or read == rows or len(read) == len(rows)
-    assert len(refusals) > 20
-    assert all("\n" not in line and "harmed.parquet" in line for line in refusals)
+    assert len(refused) > 20
+    assert all("harmed.parquet" in line and "\n" not in line for line in refused)
+
+
+def test_a_link_in_a_workspace_is_one_rows_failure(tmp_path: Path) -> None:
+    """What a stranger's folder puts in a log's place is neither waited for nor written through."""
+    (run,) = publishing.finished(tmp_path)
+    target = tmp_path / "precious"
+    target.write_text("mine")
+    workspace = Ledger(tmp_path).work / run.id
+    (workspace / "pending.json").unlink()
+    (workspace / "log.txt").unlink(missing_ok=True)
+    (workspace / "log.txt").symlink_to(target)
+    assert publishing.publish([run], tmp_path, verbs=()) == 1
+    (failure,) = Ledger(tmp_path).failed()
+    assert failure.reason == f"{workspace / 'log.txt'}: is a link, not a file; remove it"
+    assert target.read_text() == "mine"
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    """A claim of the page is held by a test, or it goes."""
+    tests, file = ROOT / "tests", ""
+    names = re.findall(r"`([a-z_]*\.py)?(?:::)?(test_\w+)?`", (ROOT / "docs" / "threat-model.md").read_text())
+    claims = [(file := name or file, test) for name, test in names if name or test]
+    assert len(claims) > 20
+    for file, test in claims:
+        assert (tests / file).is_file(), file
+        assert f"def {test}" in (tests / file).read_text(), f"{file}::{test}"

@@ -11,7 +11,7 @@ from records import make_contract, make_failure, make_record
 
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
-from bench.render.text.matrix import Column, markdown
+from bench.render.text.versions.matrix import Column, markdown
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.sides import Side

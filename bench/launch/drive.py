@@ -13,7 +13,6 @@ frees when its holder dies; on file systems without it, such as some NFS mounts,
 from __future__ import annotations
 
 import shutil
-import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +25,7 @@ from bench import devices, provenance
 from bench.errors import Unreadable
 from bench.files import check_tree, content, is_file
 from bench.launch.process import Pool, Workers
+from bench.launch.reasons import died, refused
 from bench.render.card import model_card
 from bench.run.identity import Run
 from bench.run.job import LOCK, PENDING, Job
@@ -174,7 +174,7 @@ class _Driver:
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except (OSError, Unreadable) as error:
             self.watcher.began(run)
-            self._fail(run, "start", _of_system(error))
+            self._fail(run, "start", refused(error))
             return
         deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
         self.active[run.id] = _Active(task, workspace, slot, deadline)
@@ -193,7 +193,7 @@ class _Driver:
             return False
         if not task.tries:
             self.watcher.began(task.run)
-        self._publish(task.run, workspace)
+        self._publish(task, workspace)
         return True
 
     def _follow(self, event: dict[str, Any]) -> None:
@@ -216,18 +216,39 @@ class _Driver:
 
     def _end(self, ended: _Active, status: int) -> None:
         task = ended.task
-        if ended.busy:  # another driver works on it: look again later
-            again = replace(task, tries=task.tries + 1, not_before=time.monotonic() + LOOK_AGAIN)
-            self.waiting.append(again)
+        if ended.busy:
+            self._look_again(task)
         elif status == 0 and ended.done:
-            self._publish(task.run, ended.workspace)
+            self._publish(task, ended.workspace)
         else:
-            reason = _reason(ended, status, self.settings)
+            limit = self.settings.time_limit if ended.timed_out else None
+            reason = died(status, ended.failure.get("reason"), limit, ended.workspace / "log.txt")
             stage = ended.failure.get("stage", "start")
             self._fail(task.run, stage, reason, ended.failure.get("traceback", ""))
 
-    def _publish(self, run: Run, workspace: Path) -> None:
-        """Make a finished run's folder its record; what cannot be written is this run's failure alone."""
+    def _look_again(self, task: _Waiting) -> None:
+        """Another driver works on it: whatever it does, it will be done or free."""
+        self.waiting.append(replace(task, tries=task.tries + 1, not_before=time.monotonic() + LOOK_AGAIN))
+
+    def _publish(self, task: _Waiting, workspace: Path) -> None:
+        """Make a finished run's folder its record; what cannot be written is this run's failure alone.
+
+        The run's lock is held meanwhile: two drivers that publish one run would remove each other's record.
+        """
+        from bench.launch.worker import locked  # here: Windows has no `fcntl`, and never comes here
+
+        try:
+            lock = locked(workspace / LOCK)
+        except OSError as error:
+            self._fail(task.run, "publish", refused(error))
+            return
+        if lock is None:
+            self._look_again(task)
+            return
+        with lock:
+            self._publish_alone(task.run, workspace)
+
+    def _publish_alone(self, run: Run, workspace: Path) -> None:
         if self.ledger.finished(run.id):  # another driver was quicker
             shutil.rmtree(workspace, ignore_errors=True)
             self.watcher.ended(run, read(self.ledger.folder(run.id)), None)
@@ -239,7 +260,7 @@ class _Driver:
             (weights / CARD).write_text(model_card(record), encoding="utf-8")
             published = self.ledger.publish(record, workspace)
         except (OSError, Unreadable) as error:
-            self._fail(run, "publish", _of_system(error))
+            self._fail(run, "publish", refused(error))
             return
         except ValueError:
             with suppress(OSError):
@@ -266,23 +287,3 @@ class _Driver:
             self.ledger.fail(failure)
         self.failures.append(failure)
         self.watcher.ended(run, None, failure)
-
-
-def _of_system(error: OSError | Unreadable) -> str:
-    if isinstance(error, Unreadable):
-        return f"{error}; remove it"
-    where = f" ({error.filename})" if error.filename else ""
-    return f"{error.strerror or error}{where}"
-
-
-def _reason(ended: _Active, status: int, settings: Settings) -> str:
-    if ended.timed_out:
-        return f"reached its time limit of {settings.time_limit:g} s"
-    if "reason" in ended.failure:
-        return str(ended.failure["reason"])
-    if status == -signal.SIGKILL:
-        return "killed (signal 9): out of memory, or by hand"
-    name = f"exit status {status}"
-    with suppress(ValueError):
-        name = signal.Signals(-status).name
-    return f"died ({name}); its log is in {ended.workspace / 'log.txt'}"

@@ -132,7 +132,9 @@ class Ledger:
         failures = []
         for file in sorted(self.failures.glob("*.json")) if self.failures.is_dir() else []:
             try:
-                failures.append(Failure.model_validate_json(files.content(file, LARGEST)))
+                failure = Failure.model_validate_json(files.content(file, LARGEST))
+                if not self.finished(failure.id):
+                    failures.append(failure)
             except ValueError:
                 with suppress(OSError):
                     file.replace(file.with_suffix(".damaged"))
@@ -148,15 +150,17 @@ class Ledger:
 
     def publish(self, record: Record, folder: Path) -> Path:
         """Make a folder with all parts of a record the record: sealed, then renamed into place."""
-        (folder / RECORD).write_text(
-            json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        fresh = folder / f"{RECORD}.tmp"
+        text = json.dumps(seal(record), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(folder / RECORD)
         target = (self.costs if record.run.checkpoint.kind == "random" else self.runs) / record.id
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.exists():  # broken, or it would not have been run again
             shutil.rmtree(target)
         folder.replace(target)
-        (self.failures / f"{record.id}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # the run is published; a failure beside its record no longer counts
+            (self.failures / f"{record.id}.json").unlink()
         return target
 
     def fail(self, failure: Failure) -> None:

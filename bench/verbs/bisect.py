@@ -18,7 +18,7 @@ from bench import registry
 from bench.errors import EnvironmentUnsolvable, RequestError, UnknownName
 from bench.judge.bisection import Bisection, Trial, first_changed, first_failing
 from bench.judge.verdicts import THRESHOLD
-from bench.render.text.bisection import Report, Tried, markdown
+from bench.render.text.versions.bisection import Report, Tried, markdown
 from bench.score.rouge import Rouge
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Failure

@@ -15,7 +15,7 @@ from itertools import product
 
 from bench.errors import EnvironmentUnsolvable, Incomparable, RequestError
 from bench.judge.compare import compare, to_data
-from bench.render.text.matrix import Column, markdown
+from bench.render.text.versions.matrix import Column, markdown
 from bench.store.ledger import Ledger
 from bench.store.sides import Side
 from bench.verbs import Output, request, run

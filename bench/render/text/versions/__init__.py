@@ -1,0 +1,1 @@
+"""What `bench matrix` and `bench bisect` found out about versions, in text."""
