@@ -60,7 +60,7 @@ def run_verb(arguments: list[str]) -> int:
     try:
         if verb is not None and verb not in VERBS:
             raise UnknownName("verb", verb, VERBS)
-        parser = _parser(verb)
+        parser = parser_of(verb)
         args = parser.parse_args(arguments)
     except RequestError as error:
         _complain(error, as_json="--json" in arguments)
@@ -122,7 +122,7 @@ class _Parser(argparse.ArgumentParser):
         raise RequestError(f"{message}; see: {self.prog} --help")
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
+def parser_of(verb: str | None) -> argparse.ArgumentParser:
     """The parser; only the verb that is asked for is imported and configured."""
     parser = _Parser(
         prog="bench",

@@ -33,6 +33,7 @@ from bench.launch import preflight
 from bench.launch.hub import Published
 from bench.spec import ModelSpec
 from bench.store.ledger import Ledger
+from bench.verbs import model_options
 
 Ask = Callable[..., "Published | str"]
 
@@ -491,3 +492,39 @@ def test_every_published_model_goes_from_the_hub_to_one_board(shared: Path, tmp_
             assert record.run.model.architecture == published.CHECKPOINTS[name].architecture
         board = (tmp_path / "out" / "leaderboard.md").read_text()
         assert "too large" not in board, "with a token both Llamas have a row"
+
+
+def test_a_checkpoint_of_the_hub_needs_no_spec(hub: Hub, ask: Ask) -> None:
+    """Its name, class, size and today's commit come from the hub; the recipe is the default one."""
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "dtype": "float32"}
+    repository = hub.create("team/mine", {**WHOLE, "config.json": json.dumps(config)})
+    spec = preflight_hub.published_model("team/mine")
+    assert (spec.name, spec.checkpoint, spec.revision) == ("mine", "team/mine", repository.at("main").sha)
+    assert (spec.architecture, spec.objective, spec.parameters) == ("GPT2LMHeadModel", "causal", 1000)
+    assert spec.recipe == ModelSpec.model_fields["recipe"].get_default(call_default_factory=True)
+
+
+def test_a_checkpoint_of_the_hub_that_writes_no_text_is_refused(hub: Hub, ask: Ask) -> None:
+    """By its class, before anything is fetched."""
+    config = {"model_type": "bert", "architectures": ["BertModel"]}
+    hub.create("team/reads", {**WHOLE, "config.json": json.dumps(config)})
+    with pytest.raises(RequestError, match="holds a BertModel, which writes no text"):
+        preflight_hub.published_model("team/reads")
+
+
+def test_the_hubs_name_of_a_registered_model_is_that_model(hub: Hub, ask: Ask) -> None:
+    """With its recipe and its pinned commit; the hub is not asked."""
+    (chosen, _), *rest = model_options.models(GPT2, "mini", [])
+    assert chosen == registry.find_model("gpt2")
+    assert rest == []
+
+
+@pytest.mark.slow
+def test_any_causal_model_of_the_hub_runs_by_its_name(bench: Bench, gpt2: Any) -> None:
+    """From its name to a row, beside a registered one."""
+    bench.hub.create("team/tiny", bench.hub.repositories["models", GPT2].at(PINNED).files)
+    text = bench(*RUN, "--models", "gpt2,team/tiny", "--rank", "4")
+    assert bench.status == 0, text
+    record = bench.records()["tiny"]
+    assert record.run.checkpoint.source == "team/tiny"
+    assert record.run.recipe.rank == 4

@@ -14,7 +14,7 @@ from bench.verbs.report import width
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `bench show`."""
-    parser.add_argument("run", metavar="RUN", help="a run's id, its beginning, or a model with one run")
+    parser.add_argument("run", metavar="RUN", help="a run's id, its beginning, or a model: its newest run")
     parser.add_argument(
         "--out", type=Path, default=Path("reports"), metavar="DIR", help="folder of the records"
     )
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Find the run and tell it. Raises `UnknownName`, `RequestError`, `RecordError`."""
-    folder = find(args.run, Ledger(args.out))
+    folder = find(args.run, Ledger(args.out), newest=True)
     stored = Stored(read(folder), folder)
     chosen = one_run.answers(stored) if args.all else one_run.telling(stored)
     return Output(one_run.text(stored, chosen, width()), one_run.as_data(stored, chosen))
