@@ -153,6 +153,10 @@ def test_other_prompts_and_other_machines_have_answers_of_their_own(run: Run) ->
     assert len(set(names)) == 3
 
 
+def other_seed(run: Run) -> Run:
+    return run.model_copy(update={"seed": run.seed + 1})
+
+
 class Model:
     """Gives `WRITTEN` and counts how often it is asked."""
 
@@ -201,8 +205,15 @@ def test_an_entry_that_is_damaged_or_foreign_is_not_used_but_replaced(
     DAMAGES[damage](file)
     assert read(file, facts) is None
     assert answers(tmp_path, facts, run, model) == (WRITTEN, None)
-    assert answers(tmp_path, facts, run, model) == (WRITTEN, run.id)
+    assert answers(tmp_path, facts, other_seed(run), model) == (WRITTEN, run.id)
     assert model.asked == 2
+
+
+def test_a_run_that_was_killed_after_answering_takes_its_own_answers(run: Run, tmp_path: Path) -> None:
+    """And its record is that of a run that was not killed."""
+    facts, model = basis(job_of(run), PROMPTS, {}), Model()
+    assert answers(tmp_path, facts, run, model) == answers(tmp_path, facts, run, model) == (WRITTEN, None)
+    assert model.asked == 1
 
 
 def test_runs_that_need_the_same_answers_at_once_wait_for_the_first(run: Run, tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ def answers(
     with _alone(file.with_suffix(".lock")):
         kept = None if anew else read(file, facts)
         if kept is not None:
-            return kept
+            completions, origin = kept
+            return completions, origin if origin != run.id else None  # this run was killed afterwards
         completions = generate()
         if all(completion.batch == run.contract.decoding.batch for completion in completions):
             _write(file, facts, run.id, completions)
