@@ -2,7 +2,7 @@
 
 A cluster that is started for the occasion listens on the loopback alone and has no dashboard. One that is
 joined is as its owner set it up. Ray carries Python objects between driver and nodes, so whoever can reach a
-cluster's ports can run code there: that is Ray's own rule, and the reason for the loopback.
+cluster's ports and has its token can run code there: that is Ray's own rule, and the reason for the loopback.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.errors import RequestError
@@ -45,6 +46,8 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
     version of Ray or Python runs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if target.address != "ray" and _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
     try:
         import ray
     except ImportError:
@@ -68,8 +71,15 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
             ray.init(target.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         text = " ".join(str(error).split())
-        raise RequestError(f"--on {target.address}: {text[:200]}") from None
+        hint = "; if it asks for a token, set RAY_AUTH_TOKEN" if not _has_token() else ""
+        raise RequestError(f"--on {target.address}: {text[:200]}{hint}") from None
     return ray
+
+
+def _has_token() -> bool:
+    """Whether this user has a token for clusters; Ray's client does not look for one by itself."""
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _answers(address: str) -> None:
