@@ -6,8 +6,6 @@ import argparse
 from statistics import median
 from typing import Any
 
-import psutil
-
 from bench import devices, provenance
 from bench.data import layout
 from bench.render.tables import columns
@@ -85,8 +83,7 @@ def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
         return cost.cost(what, run.contract, gpu.memory, card, stored=stored)
     if card is not None:
         return cost.cost(what, run.contract, card.memory, card, stored=stored)
-    memory = psutil.virtual_memory().total
-    return cost.cost(what, run.contract, memory, cores=provenance.cores(), stored=stored)
+    return cost.cost(what, run.contract, _memory(), cores=provenance.cores(), stored=stored)
 
 
 def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
@@ -116,13 +113,20 @@ def _corrected(
     return costs.Predicted(run, value.scaled(median(memory), median(time)), len(memory))
 
 
+def _memory() -> int:
+    """Bytes of this machine."""
+    import psutil  # here: on Unix it needs modules that Windows lacks
+
+    return int(psutil.virtual_memory().total)
+
+
 def _device(card: cost.Card | None) -> str:
     if card:
         return f"{card.name}, {card.memory / cost.GIB:.1f} GB"
     here = devices.here()
     if here.gpus:
         return here.gpus[0].name
-    return f"{provenance.cores()} CPU cores, {psutil.virtual_memory().total / cost.GIB:.1f} GB"
+    return f"{provenance.cores()} CPU cores, {_memory() / cost.GIB:.1f} GB"
 
 
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
