@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from served import LORA, finished, folder
 
 from bench.cli import run_verb
 from bench.prompt import render
+from bench.serve import stops
 from bench.serve.engine import Engine
 from bench.serve.http import app, listen
 from bench.serve.http.desk import Desk
@@ -182,6 +183,19 @@ def test_limits_stops_and_seeds_are_obeyed(served: Served) -> None:
     assert first == second != other
 
 
+def test_the_templates_stop_rule_is_the_default_and_can_be_left_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = rows(1)
+    word = row["tuned"].split()[2]
+    monkeypatch.setitem(stops.STOPS, "qa", (word,))
+    answer = served.post("/", json={"question": row["question"]}).json()["answer"]
+    assert answer == row["tuned"].split(word)[0].rstrip()
+    messages: Any = [{"role": "user", "content": row["question"]}]
+    reply = served.client.chat.completions.create(model=LORA, messages=messages, stop=[])
+    assert reply.choices[0].message.content == row["tuned"]
+
+
 def test_two_hundred_at_once_are_all_answered_and_none_is_mixed_up(served: Served) -> None:
     asked = [row for row in rows(40) for _ in range(5)]
     with httpx.Client(base_url=served.url, timeout=120) as client, ThreadPoolExecutor(50) as pool:
@@ -289,6 +303,7 @@ BAD: list[tuple[str, dict[str, Any], int]] = [
     ("/v1/completions", {"json": {"model": LORA, "prompt": ["a", "b"], "stream": True}}, 422),
     ("/v1/completions", {"json": {"model": LORA, "prompt": "a", "n": 2}}, 422),
     ("/v1/completions", {"json": {"model": LORA, "prompt": "a", "temperature": "warm"}}, 422),
+    ("/v1/completions", {"json": {"model": LORA, "prompt": "a", "max_tokens": "1"}}, 422),
 ]
 
 
@@ -381,7 +396,7 @@ def test_sigterm_loses_no_accepted_request(tmp_path: Path) -> None:
     until(lambda: "serving" in (tmp_path / "log").read_text() or process.poll() is not None, 120)
     url = "http://" + (tmp_path / "log").read_text().split("http://")[1].split()[0]
     until(lambda: reachable(url), 60)
-    ask = {"model": LORA, "stream": True, "max_tokens": 400, "stop": [], "temperature": 1.0, "seed": 1}
+    ask = {"model": LORA, "stream": True, "max_tokens": 150, "stop": [], "temperature": 1.0, "seed": 1}
     with httpx.Client(timeout=120) as client, ExitStack() as open_ones:
         streams = [
             open_ones.enter_context(
@@ -409,31 +424,32 @@ def reachable(url: str) -> bool:
 def test_nothing_that_the_schema_allows_or_forbids_breaks_it(served: Served) -> None:
     """Schemathesis over the published schema: no 500, no answer that the schema does not have."""
     import schemathesis
-    from hypothesis import HealthCheck, Phase, settings
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis.errors import Unsatisfiable
+    from schemathesis.generation import GenerationMode
 
     schema = schemathesis.openapi.from_dict(served.get("/openapi.json").json())
     schema.config.update(base_url=served.url)
-    cases = 0
+    cases = dict.fromkeys((GenerationMode.POSITIVE, GenerationMode.NEGATIVE), 0)
+    bounded = settings(
+        max_examples=25,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     for result in schema.get_all_operations():
         operation = result.ok()
+        for mode in cases:
 
-        def check(case: Any) -> None:
-            nonlocal cases
-            cases += 1
-            case.call_and_validate(timeout=60)
+            def check(case: Any, mode: Any = mode) -> None:
+                cases[mode] += 1
+                case.call_and_validate(timeout=60)
 
-        wrapped = settings(
-            max_examples=40,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        from hypothesis import given
-
-        given(case=operation.as_strategy())(wrapped(check))()
-    assert cases > 100
+            with suppress(Unsatisfiable):  # a route without parameters cannot be called wrongly
+                given(case=operation.as_strategy(generation_mode=mode))(bounded(check))()
+    assert min(cases.values()) > 60
 
 
 def test_the_schema_names_every_route(served: Served) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 #: Characters of a question, of a prompt and of one stop text.
 LONGEST, LONGEST_STOP = 100_000, 100
@@ -29,7 +29,13 @@ Asked = Annotated[Text, Field(min_length=1, max_length=LONGEST)]
 Stop = Annotated[Text, Field(min_length=1, max_length=LONGEST_STOP)]
 
 
-class Question(BaseModel):
+class _Sent(BaseModel):
+    """What a client sends: "1" is no number and 1 is no truth value."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Question(_Sent):
     """A plain question."""
 
     question: Asked = Field(examples=["what is linear regression?"])
@@ -42,13 +48,13 @@ class PlainAnswer(BaseModel):
     answer: str
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(_Sent):
     """What a stream carries beside its pieces."""
 
     include_usage: bool | None = None
 
 
-class Sampling(BaseModel):
+class Sampling(_Sent):
     """What all of OpenAI's requests share."""
 
     model: Asked = Field(description="a run's id, a model's name, or either with ':base' for it untuned")
@@ -66,14 +72,14 @@ class Sampling(BaseModel):
     stream_options: StreamOptions | None = None
 
 
-class TextPart(BaseModel):
+class TextPart(_Sent):
     """A piece of a message."""
 
     type: Literal["text"]
     text: Annotated[Text, Field(max_length=LONGEST)]
 
 
-class Message(BaseModel):
+class Message(_Sent):
     """One turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
