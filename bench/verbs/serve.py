@@ -40,9 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--time-limit", type=seconds, default=120.0, metavar="SECONDS", help="an answer (120)"
     )
-    limits.add_argument(
-        "--threads", type=whole(1), metavar="N", help="of the processor (default: as many as the run had)"
-    )
+    limits.add_argument("--threads", type=whole(1), metavar="N", help="of the processor (default: the run's)")
     run_options.configure(parser)
 
 
