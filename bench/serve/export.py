@@ -47,8 +47,8 @@ def export(
 ) -> Exported:
     """Write a run's weights to a new folder, verify them, and put the card beside them.
 
-    `merged` is the type of merged weights; none leaves them as the run saved them. Raises `RequestError` for a
-    folder that exists, and what `Engine.load` raises.
+    `merged` is the type of merged weights; none leaves them as the run saved them. Raises `RequestError`
+    for a folder that exists, and what `Engine.load` raises.
     """
     fresh = _fresh(to)
     try:
