@@ -320,6 +320,12 @@ def test_what_cannot_be_answered_is_a_problem_without_a_traceback(
     assert "Traceback" not in reply.text
 
 
+def test_a_whole_number_may_be_written_with_a_point(served: Served) -> None:
+    """JSON has one kind of number."""
+    body = {"model": LORA, "prompt": "What is a mean?", "max_tokens": 2.0, "seed": 0.0, "n": 1.0}
+    assert served.post("/v1/completions", json=body).json()["usage"]["completion_tokens"] == 2
+
+
 def test_a_name_that_was_misspelt_is_suggested(served: Served) -> None:
     with pytest.raises(openai.NotFoundError, match="did you mean 'gpt2'"):
         served.client.chat.completions.create(model="gtp2", messages=[{"role": "user", "content": "a"}])
