@@ -29,7 +29,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+#: Limits stand before it, or the published schema would not have them.
+Whole = BeforeValidator(_whole)
 Text = Annotated[str, AfterValidator(_speakable)]
 Asked = Annotated[Text, Field(min_length=1, max_length=LONGEST)]
 Stop = Annotated[Text, Field(min_length=1, max_length=LONGEST_STOP)]
@@ -64,16 +65,16 @@ class Sampling(_Sent):
     """What all of OpenAI's requests share."""
 
     model: Asked = Field(description="a run's id, a model's name, or either with ':base' for it untuned")
-    max_tokens: Annotated[Whole, Field(ge=1, le=2**31)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), Whole] | None = Field(
         None, description="new tokens; at most what the run's maximum length leaves, and its limit if absent"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="absent or 0: greedy")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[Whole, Field(ge=-SEEDS, le=SEEDS)] | None = None
+    seed: Annotated[int, Field(ge=-SEEDS, le=SEEDS), Whole] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = Field(
         None, description="absent: the stop rule of the run's template; an empty list: none"
     )
-    n: Annotated[Whole, Field(ge=1, le=1)] | None = None
+    n: Annotated[int, Field(ge=1, le=1), Whole] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
@@ -104,7 +105,7 @@ class ChatRequest(Sampling):
     """
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
-    max_completion_tokens: Annotated[Whole, Field(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31), Whole] | None = None
     logprobs: Literal[False] | None = None
 
 
