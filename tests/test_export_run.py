@@ -102,6 +102,7 @@ def test_a_fully_tuned_model_travels_as_it_is(tmp_path: Path) -> None:
     assert (done.folder / "model.safetensors").read_bytes() == saved.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_shorter_type_is_stored_and_its_drift_is_told(tmp_path: Path) -> None:
     done = export(run(), tmp_path / "out", "bf16")
     assert artifact.manifest(done.folder).stored_type == "BF16"

@@ -196,6 +196,7 @@ def test_the_templates_stop_rule_is_the_default_and_can_be_left_out(
     assert reply.choices[0].message.content == row["tuned"]
 
 
+@pytest.mark.slow
 def test_two_hundred_at_once_are_all_answered_and_none_is_mixed_up(served: Served) -> None:
     asked = [row for row in rows(40) for _ in range(5)]
     with httpx.Client(base_url=served.url, timeout=120) as client, ThreadPoolExecutor(50) as pool:
