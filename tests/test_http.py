@@ -433,11 +433,24 @@ def test_nothing_that_the_schema_allows_or_forbids_breaks_it(served: Served) -> 
     import schemathesis
     from schemathesis.generation import GenerationMode
 
-    schema = schemathesis.openapi.from_dict(served.get("/openapi.json").json())
+    schema = schemathesis.openapi.from_dict(narrowed(served.get("/openapi.json").json()))
     schema.config.update(base_url=served.url)
     operations = [result.ok() for result in schema.get_all_operations()]
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         assert sum(tried(operation, mode) for operation in operations) > 60
+
+
+def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with what it cannot know: which models there are; and with short answers."""
+    parts = schema["components"]["schemas"]
+    for name in ("ChatRequest", "CompletionRequest"):
+        parts[name]["properties"]["model"] = {"type": "string", "enum": [LORA, f"{LORA}:base"]}
+        parts[name]["properties"]["max_tokens"] = {"type": "integer", "minimum": 1, "maximum": 4}
+        parts[name]["required"].append("max_tokens")
+    parts["ChatRequest"]["properties"].pop("max_completion_tokens")
+    parts["Message"]["properties"]["role"] = {"type": "string", "enum": ["user"]}
+    parts["Message"]["properties"]["content"] = {"type": "string", "minLength": 1}
+    return schema
 
 
 def tried(operation: Any, mode: Any, most: int = 25) -> int:

@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 #: Characters of a question, of a prompt and of one stop text.
 LONGEST, LONGEST_STOP = 100_000, 100
 MOST_STOPS, MOST_PROMPTS = 4, 32
-SEEDS = 2**63 - 1
+#: A number that JSON's readers have exactly.
+SEEDS = 2**63
 
 
 def _speakable(text: str) -> str:
