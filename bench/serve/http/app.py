@@ -47,7 +47,7 @@ STREAMED: dict[int | str, dict[str, Any]] = {
     **UNKNOWN,
     200: {
         "description": "the answer; with 'stream' as server-sent events",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {}},
     },
 }
 LARGEST_BODY = 1_000_000
