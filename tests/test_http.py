@@ -441,13 +441,14 @@ def test_nothing_that_the_schema_allows_or_forbids_breaks_it(served: Served) -> 
 
 
 def narrowed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with what it cannot know: which models there are; and with short answers."""
+    """The schema with what it cannot say: which models there are, one prompt a stream; and short answers."""
     parts = schema["components"]["schemas"]
     for name in ("ChatRequest", "CompletionRequest"):
         parts[name]["properties"]["model"] = {"type": "string", "enum": [LORA, f"{LORA}:base"]}
         parts[name]["properties"]["max_tokens"] = {"type": "integer", "minimum": 1, "maximum": 4}
         parts[name]["required"].append("max_tokens")
     parts["ChatRequest"]["properties"].pop("max_completion_tokens")
+    parts["CompletionRequest"]["properties"]["prompt"] = {"type": "string", "minLength": 1, "maxLength": 100}
     parts["Message"]["properties"]["role"] = {"type": "string", "enum": ["user"]}
     parts["Message"]["properties"]["content"] = {"type": "string", "minLength": 1}
     return schema
