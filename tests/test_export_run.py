@@ -80,6 +80,7 @@ def test_merged_weights_answer_as_the_run_did(merged: Exported) -> None:
 def test_four_bit_and_full_runs_merge_without_a_changed_answer(method: str, tmp_path: Path) -> None:
     """QLoRA is added to the base that it was trained on, dequantised, not to another."""
     done = export(finished(METHODS[method]), tmp_path / "out", "fp32")
+    assert artifact.manifest(done.folder).kind == "merged"
     assert done.verification.reanswered[0].equal == 40
     assert not (tmp_path / "out" / plain.ADAPTER_CONFIG).exists()
 
@@ -93,6 +94,15 @@ def test_an_adapter_travels_as_it_is_and_names_no_path(tmp_path: Path) -> None:
         assert str(Path.cwd()) not in file.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
+def test_a_fully_tuned_model_travels_as_it_is(tmp_path: Path) -> None:
+    done = export(finished(FULL), tmp_path / "out")
+    assert done.verification.reanswered[0].equal == 40
+    saved = finished(FULL).folder / "model" / "model.safetensors"
+    assert (done.folder / "model.safetensors").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.slow
 def test_a_shorter_type_is_stored_and_its_drift_is_told(tmp_path: Path) -> None:
     done = export(run(), tmp_path / "out", "bf16")
     assert artifact.manifest(done.folder).stored_type == "BF16"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from records import make_contract, make_record
 
 from bench.judge.pairing import Finding
 from bench.judge.verification import Reanswered, Rescored, Verification, reanswered, rescored
 from bench.render.text import verification as text
+from bench.serve.verify import Questions
+from bench.store.ledger import Stored
 
 COUNT = 60
 ROWS = [(f"q{place}", "", "What?") for place in range(COUNT)]
@@ -73,3 +78,19 @@ def test_what_was_never_answered_is_not_called_verified() -> None:
     broken = Verification("x", "x", ("cannot be loaded: no config.json",), (), ())
     assert text.verified(broken) == "**NOT verified: cannot be loaded: no config.json**"
     assert not Verification("x", "x", (), (), ()).reproduces
+
+
+def test_answers_that_run_on_are_reported_and_never_cut_in_a_score(tmp_path: Path) -> None:
+    contract = make_contract(scorer="rouge/1 stemmer=porter split=newline")
+    reference = make_record(tmp_path / "plain", contract=contract).completions[0]["references"][0]
+    run_on = f"{reference}\nQuestion: And what else?\nAnswer:\nNothing of that kind at all."
+    stored = make_record(tmp_path, contract=contract, texts={"tuned": [run_on]})
+    before = stored.scores
+    stop = Questions.of(stored).stop_effect()
+    assert stop is not None
+    assert (stop.cut, stop.answers) == (1, 60)
+    assert stop.with_rule > stop.recorded
+    shown = text.stop_rule(Verification("x", "x", (), (), (), stop))
+    assert shown.startswith("1 of 60 answers run on into another question")
+    assert "no score is changed by it" in shown
+    assert Stored(stored.record, stored.folder).scores == before

@@ -47,8 +47,8 @@ def export(
 ) -> Exported:
     """Write a run's weights to a new folder, verify them, and put the card beside them.
 
-    `merged` is the type of merged weights; none leaves an adapter as it is. Raises `RequestError` for a
-    folder that exists, and what `Engine.load` raises.
+    `merged` is the type of merged weights; none leaves them as the run saved them. Raises `RequestError`
+    for a folder that exists, and what `Engine.load` raises.
     """
     fresh = _fresh(to)
     try:
@@ -74,7 +74,8 @@ def export(
 def _fresh(to: Path) -> Path:
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RequestError(f"--to {to}: exists; name a new folder")
-    fresh = to.with_name(f".{to.name}.fresh")
+    whole = to.resolve()
+    fresh = whole.with_name(f".{whole.name}.fresh")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
@@ -85,17 +86,16 @@ def _fresh(to: Path) -> Path:
 
 def _write(engine: Engine, folder: Path, merged: merge.Type | None, adapter: bool) -> None:
     """The weights with their configuration, tokenizer and generation settings."""
-    if adapter:
+    if merged is None:
         for file in engine.place.weights.iterdir():
             if file.is_file() and file.name != CARD:
                 shutil.copyfile(file, folder / file.name)
-        _name_base(folder / ADAPTER_CONFIG, artifact.base_place(engine.place))
     else:
-        model = merge.merged(engine, merge.type_of(merged or "auto", engine))
-        model.save_pretrained(folder, safe_serialization=True)
+        merge.merged(engine, merge.type_of(merged, engine)).save_pretrained(folder, safe_serialization=True)
+    if adapter:
+        _name_base(folder / ADAPTER_CONFIG, artifact.base_place(engine.place))
     with engine.on("tuned") as loaded:
-        if adapter:
-            merge.generation_config(loaded, engine).save_pretrained(folder)
+        merge.generation_config(loaded, engine).save_pretrained(folder)
         tokenizer = loaded.tokenizer
         if engine.run.model.objective == "causal":
             tokenizer.chat_template = chat_template(engine.run.template, tokenizer)

@@ -41,13 +41,8 @@ def merged(engine: Engine, dtype: torch.dtype) -> Any:
                 module.weight.data = weight.to(dtype).cpu()
         else:
             plain = loaded.model.to(dtype)
-        settle(plain, loaded, engine)
+        plain.generation_config = generation_config(loaded, engine)
     return plain
-
-
-def settle(plain: Any, loaded: Loaded, engine: Engine) -> None:
-    """Give a model the settings that the run answered with, as its own generation config."""
-    plain.generation_config = generation_config(loaded, engine)
 
 
 def generation_config(loaded: Loaded, engine: Engine) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -36,6 +37,8 @@ def prepare(*runs: Stored) -> None:
     if any(run.record.run.backend == "unsloth" for run in runs):
         with suppress(ImportError):
             import unsloth  # noqa: F401  (before the libraries that it patches)
+    # PEFT repairs the setting by itself and says so every time.
+    warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")
     from transformers.utils import logging
 
     logging.disable_progress_bar()

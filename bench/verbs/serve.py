@@ -11,7 +11,6 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 
 from bench.errors import RequestError
-from bench.provenance import cores
 from bench.verbs import Output, run_options
 from bench.verbs.options import seconds, whole
 
@@ -41,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--time-limit", type=seconds, default=120.0, metavar="SECONDS", help="an answer (120)"
     )
-    limits.add_argument("--threads", type=whole(1), metavar="N", help="of the processor (default: all cores)")
+    limits.add_argument("--threads", type=whole(1), metavar="N", help="of the processor (default: the run's)")
     run_options.configure(parser)
 
 
@@ -69,7 +68,7 @@ def execute(args: argparse.Namespace) -> Output:
         from bench.serve.http.metrics import Metrics
         from bench.serve.queue import Queue
 
-        engines = [Engine.load(stored[0], args.base, args.threads or cores())]
+        engines = [Engine.load(stored[0], args.base, args.threads or stored[0].record.provenance.threads)]
         engines += [engines[0].beside(run, args.base) for run in stored[1:]]
         metrics = Metrics()
         queue = Queue(

@@ -43,6 +43,13 @@ UNKNOWN: dict[int | str, dict[str, Any]] = {
     **PROBLEMS,
     404: {**PROBLEMS[422], "description": "no such model"},
 }
+STREAMED: dict[int | str, dict[str, Any]] = {
+    **UNKNOWN,
+    200: {
+        "description": "the answer; with 'stream' as server-sent events",
+        "content": {"text/event-stream": {}},
+    },
+}
 LARGEST_BODY = 1_000_000
 
 
@@ -92,7 +99,7 @@ def _plain(app: FastAPI, desk: Desk) -> None:
 
 
 def _chat(app: FastAPI, desk: Desk) -> None:
-    @app.post("/v1/chat/completions", response_model=bodies.ChatCompletion, responses=UNKNOWN)
+    @app.post("/v1/chat/completions", response_model=bodies.ChatCompletion, responses=STREAMED)
     async def chat(http: Request, body: bodies.ChatRequest) -> Any:
         """Reply the last question of a chat."""
         asked, pieces = desk.chat(body, bool(body.stream))
@@ -107,7 +114,7 @@ def _chat(app: FastAPI, desk: Desk) -> None:
 
 
 def _completions(app: FastAPI, desk: Desk) -> None:
-    @app.post("/v1/completions", response_model=bodies.Completions, responses=UNKNOWN)
+    @app.post("/v1/completions", response_model=bodies.Completions, responses=STREAMED)
     async def complete(http: Request, body: bodies.CompletionRequest) -> Any:
         """Go on with raw prompts."""
         asked, pieces = desk.completion(body, bool(body.stream))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 #: Characters of a question, of a prompt and of one stop text.
 LONGEST, LONGEST_STOP = 100_000, 100
 MOST_STOPS, MOST_PROMPTS = 4, 32
-SEEDS = 2**63 - 1
+#: A number that JSON's readers have exactly.
+SEEDS = 2**63
 
 
 def _speakable(text: str) -> str:
@@ -24,12 +25,25 @@ def _speakable(text: str) -> str:
     return text
 
 
+def _whole(value: object) -> object:
+    """1.0 is a whole number in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: Limits stand before it, or the published schema would not have them.
+Whole = BeforeValidator(_whole)
 Text = Annotated[str, AfterValidator(_speakable)]
 Asked = Annotated[Text, Field(min_length=1, max_length=LONGEST)]
 Stop = Annotated[Text, Field(min_length=1, max_length=LONGEST_STOP)]
 
 
-class Question(BaseModel):
+class _Sent(BaseModel):
+    """What a client sends: "1" is no number and 1 is no truth value."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Question(_Sent):
     """A plain question."""
 
     question: Asked = Field(examples=["what is linear regression?"])
@@ -42,38 +56,38 @@ class PlainAnswer(BaseModel):
     answer: str
 
 
-class StreamOptions(BaseModel):
+class StreamOptions(_Sent):
     """What a stream carries beside its pieces."""
 
     include_usage: bool | None = None
 
 
-class Sampling(BaseModel):
+class Sampling(_Sent):
     """What all of OpenAI's requests share."""
 
     model: Asked = Field(description="a run's id, a model's name, or either with ':base' for it untuned")
-    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = Field(
+    max_tokens: Annotated[int, Field(ge=1, le=2**31), Whole] | None = Field(
         None, description="new tokens; at most what the run's maximum length leaves, and its limit if absent"
     )
     temperature: Annotated[float, Field(ge=0, le=2)] | None = Field(None, description="absent or 0: greedy")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    seed: Annotated[int, Field(ge=-SEEDS, le=SEEDS)] | None = None
+    seed: Annotated[int, Field(ge=-SEEDS, le=SEEDS), Whole] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = Field(
         None, description="absent: the stop rule of the run's template; an empty list: none"
     )
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=1), Whole] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
 
 
-class TextPart(BaseModel):
+class TextPart(_Sent):
     """A piece of a message."""
 
     type: Literal["text"]
     text: Annotated[Text, Field(max_length=LONGEST)]
 
 
-class Message(BaseModel):
+class Message(_Sent):
     """One turn of a chat."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -92,7 +106,7 @@ class ChatRequest(Sampling):
     """
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
-    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31), Whole] | None = None
     logprobs: Literal[False] | None = None
 
 

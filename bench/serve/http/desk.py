@@ -69,7 +69,7 @@ class Desk:
         engine, side = self.find(request.model)
         texts = {message.role: message.text for message in request.messages}
         question = texts.get("user", "")
-        if not question.strip():
+        if not question:
             raise Refused(422, "messages: the last message of the user is the question, and there is none")
         context = texts.get("system") or texts.get("developer") or ""
         tokens = request.max_completion_tokens or request.max_tokens
