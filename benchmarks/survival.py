@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -179,26 +180,31 @@ def main() -> int:
     parser.add_argument("--only", choices=list(TURNS))
     parser.add_argument("--seed", type=int, help="of the one trial that is repeated; needs --only")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    end = time.monotonic() + args.minutes * 60
-    tally, seed = Tally(), args.seed if args.seed is not None else int(time.time())
-    with tempfile.TemporaryDirectory(prefix="survival-") as name:
-        os.environ["BENCH_CACHE"] = str(Path(name) / "cache")
-        (Path(name) / "home").mkdir()
-        home(Path(name) / "home")
-        operations = publishing.operations(Path(name) / "count")
-        kinds = [args.only] if args.only else list(TURNS)
-        while time.monotonic() < end:
-            for kind in kinds:
-                for _ in range(1 if args.seed is not None else TURNS[kind]):
-                    if time.monotonic() > end:
-                        break
-                    _try(kind, seed, tally, Path(name) / "home", operations, lambda: time.monotonic() < end)
-                    seed += 1
-            if args.seed is not None:
-                break
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    tally = Tally()
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="survival-") as name:
+        _try_all(Path(name), args, tally)
     print(tally)
     return 1 if tally.failed else 0
+
+
+def _try_all(folder: Path, args: argparse.Namespace, tally: Tally) -> None:
+    """One kind after the other until the minutes are over."""
+    end = time.monotonic() + args.minutes * 60
+    seed = args.seed if args.seed is not None else int(time.time())
+    os.environ["BENCH_CACHE"] = str(folder / "cache")
+    (folder / "home").mkdir()
+    home(folder / "home")
+    operations = publishing.operations(folder / "count")
+    while True:
+        for kind in [args.only] if args.only else list(TURNS):
+            for _ in range(1 if args.seed is not None else TURNS[kind]):
+                if time.monotonic() > end:
+                    return
+                _try(kind, seed, tally, folder / "home", operations, lambda: time.monotonic() < end)
+                seed += 1
+        if args.seed is not None:
+            return
 
 
 def _try(
