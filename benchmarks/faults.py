@@ -21,7 +21,10 @@ from typing import Any, Literal, NoReturn
 
 Action = Literal["kill", "fail", "delay", "full", "none"]
 #: Audit events of operations that change what lies in a folder.
-CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+CHANGES = (
+    *("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"),
+    *("os.truncate", "os.link", "os.symlink"),
+)
 #: Events of operations that look at it.
 LOOKS = ("os.scandir", "os.listdir")
 #: What an operation fails with: no space, no permission, a defective disk, too many open files.

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,11 +35,21 @@ from benchmarks.mutations import forge, harm
 #: Trials of one kind in a row, before the next kind has its turn.
 TURNS = {"kill": 1, "fault": 10, "mutation": 40}
 STRIKES = 6
-VERBS = (
-    *("check", "report", "report --html --csv", "list runs", "list models", "list datasets", "show RUN"),
-    *("show RUN --all", "compare RUN main", "compare current main", "gate --baseline main", "history gpt2"),
-    *("data mine", "data mine.jsonl", "data mine.csv", "data mine.parquet", "plan --models mine"),
-)
+#: Kind of file that is changed -> the verbs that read it.
+VERBS = {
+    "record": (
+        *("check", "report", "report --html --csv", "list runs", "show RUN", "show RUN --all"),
+        *("compare RUN main", "compare current main", "gate --baseline main", "history gpt2"),
+    ),
+    "baselines": ("compare current main", "gate --baseline main", "baseline save main"),
+    "models": ("list models", "plan --models mine", "plan --models gpt2", "check"),
+    "datasets": ("list datasets", "data mine", "plan --models gpt2 --train mine", "check"),
+    "rows.jsonl": ("data rows.jsonl", "plan --models gpt2 --train rows.jsonl"),
+    "rows.csv": ("data rows.csv", "plan --models gpt2 --train rows.csv"),
+    "rows.parquet": ("data rows.parquet", "plan --models gpt2 --train rows.parquet"),
+}
+#: Verbs that are tried on each change.
+EACH = 3
 SPEC = """
 checkpoint = "someone/model"
 licence = "mit"
@@ -59,8 +70,8 @@ file = "mine.jsonl"
 licence = "mit"
 test_fraction = 0.3
 [columns]
-question = "q"
-answer = "a"
+question = "question"
+answer = "answer"
 """
 
 
@@ -92,19 +103,20 @@ def home(folder: Path) -> None:
     """A folder with two records, a baseline, a spec of each kind and a data file of each format."""
     import pandas
 
-    for source in sorted(publishing.RECORDS.glob("gpt2-mini-*"))[:2]:
-        shutil.copytree(source, folder / "reports" / "runs" / source.name)
-    rows = [{"q": f"What is {n} and {n * n}?", "a": f"It is the number {n * 7}."} for n in range(120)]
+    first, second, *_ = sorted(publishing.RECORDS.glob("gpt2-mini-*"))
+    shutil.copytree(first, folder / "reports" / "runs" / first.name)
+    rows = [{"question": f"What is {n} and {n * n}?", "answer": f"It is {n * 7}."} for n in range(120)]
     frame = pandas.DataFrame(rows)
-    frame.to_json(folder / "mine.jsonl", orient="records", lines=True)
-    frame.rename(columns={"q": "question", "a": "answer"}).to_csv(folder / "mine.csv", index=False)
-    frame.rename(columns={"q": "question", "a": "answer"}).to_parquet(folder / "mine.parquet")
+    frame.to_json(folder / "rows.jsonl", orient="records", lines=True)
+    frame.to_csv(folder / "rows.csv", index=False)
+    frame.to_parquet(folder / "rows.parquet")
     for kind, text in (("models", SPEC), ("datasets", DATA)):
         (folder / kind).mkdir()
         (folder / kind / "mine.toml").write_text(text, encoding="utf-8")
-    shutil.copy(folder / "mine.jsonl", folder / "datasets")
+    shutil.copy(folder / "rows.jsonl", folder / "datasets" / "mine.jsonl")
     if run_verb(["baseline", "save", "main", "--out", str(folder / "reports")]):
         raise RuntimeError("a baseline of whole records cannot be saved")
+    shutil.copytree(second, folder / "reports" / "runs" / second.name)
 
 
 def mutation(template: Path, seed: int) -> tuple[list[str], str]:
@@ -114,8 +126,8 @@ def mutation(template: Path, seed: int) -> tuple[list[str], str]:
         folder = Path(name) / "home"
         shutil.copytree(template, folder)
         record = generator.choice(sorted((folder / "reports" / "runs").iterdir()))
-        others = ["models/mine.toml", "datasets/mine.toml", "datasets/mine.jsonl", "mine.jsonl", "mine.csv"]
-        others += ["mine.parquet", "reports/baselines/main.json"]
+        others = ["models/mine.toml", "datasets/mine.toml", "datasets/mine.jsonl", "rows.jsonl", "rows.csv"]
+        others += ["rows.parquet", "reports/baselines/main.json"]
         kind = generator.choice(["forged record", "harmed record", *others])
         if kind == "forged record":
             forge(record, generator)
@@ -124,7 +136,8 @@ def mutation(template: Path, seed: int) -> tuple[list[str], str]:
         else:
             harm(folder / kind, generator)
         wrong = []
-        for verb in generator.sample(VERBS, 4):
+        verbs = next(verbs for part, verbs in VERBS.items() if part in kind)
+        for verb in generator.sample(verbs, min(EACH, len(verbs))):
             words = verb.replace("RUN", record.name).split()
             ended = forked(partial(_in, folder, words))
             if ended.hung or ended.status not in (0, 1, 2) or "Traceback" in ended.output:
@@ -167,26 +180,31 @@ def main() -> int:
     parser.add_argument("--only", choices=list(TURNS))
     parser.add_argument("--seed", type=int, help="of the one trial that is repeated; needs --only")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    end = time.monotonic() + args.minutes * 60
-    tally, seed = Tally(), args.seed if args.seed is not None else int(time.time())
-    with tempfile.TemporaryDirectory(prefix="survival-") as name:
-        os.environ["BENCH_CACHE"] = str(Path(name) / "cache")
-        (Path(name) / "home").mkdir()
-        home(Path(name) / "home")
-        operations = publishing.operations(Path(name) / "count")
-        kinds = [args.only] if args.only else list(TURNS)
-        while time.monotonic() < end:
-            for kind in kinds:
-                for _ in range(1 if args.seed is not None else TURNS[kind]):
-                    if time.monotonic() > end:
-                        break
-                    _try(kind, seed, tally, Path(name) / "home", operations, lambda: time.monotonic() < end)
-                    seed += 1
-            if args.seed is not None:
-                break
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    tally = Tally()
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="survival-") as name:
+        _try_all(Path(name), args, tally)
     print(tally)
     return 1 if tally.failed else 0
+
+
+def _try_all(folder: Path, args: argparse.Namespace, tally: Tally) -> None:
+    """One kind after the other until the minutes are over."""
+    end = time.monotonic() + args.minutes * 60
+    seed = args.seed if args.seed is not None else int(time.time())
+    os.environ["BENCH_CACHE"] = str(folder / "cache")
+    (folder / "home").mkdir()
+    home(folder / "home")
+    operations = publishing.operations(folder / "count")
+    while True:
+        for kind in [args.only] if args.only else list(TURNS):
+            for _ in range(1 if args.seed is not None else TURNS[kind]):
+                if time.monotonic() > end:
+                    return
+                _try(kind, seed, tally, folder / "home", operations, lambda: time.monotonic() < end)
+                seed += 1
+        if args.seed is not None:
+            return
 
 
 def _try(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from runs import encoded, mini_run
 
 from bench.digest import digest
@@ -22,6 +23,7 @@ from bench.train.checkpoints import MARKER, TRAINER_STATE, mark, newest_whole
 from bench.train.fit import fit
 from bench.train.load import load
 from bench.train.meter import Meter
+from benchmarks.faults import Fault, Plant
 
 BATCH = 8
 
@@ -131,7 +133,8 @@ def test_killed_at_each_file_operation_of_saving_a_run_resumes_or_starts_anew(tm
     """
     run, place = trained_twice()
     command = [sys.executable, __file__, str(tmp_path)]
-    subprocess.run(command, check=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    subprocess.run(command, check=True, timeout=900, env=environment)
     folders = sorted((folder for folder in tmp_path.iterdir() if folder.is_dir()), key=lambda f: int(f.name))
     found = [newest_whole(folder, 1) for folder in folders]
     resumed_from = [newest[1]["steps"] if newest else 0 for newest in found[:-1]]
@@ -161,30 +164,13 @@ def train_and_be_killed(out: Path) -> None:
         if pid == 0:
             signal.alarm(120)
             loaded = load(run, place)
-            kill_at(number, folder)
+            Plant(Fault("kill", number, folder))
             fit(run, loaded, encoded(run, loaded), folder, lambda *_: None, checkpoint_every=1)
             os._exit(0)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         number += 1
     if status:
         raise SystemExit(f"fork {number - 1} ended with status {status}")
-
-
-def kill_at(number: int, folder: Path) -> None:
-    """Kill this process at the n-th operation that changes a file below a folder."""
-    seen = 0
-
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal seen
-        changes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
-        if event == "open":
-            changes = isinstance(arguments[1], str) and arguments[1][0] in "wax"
-        if changes and str(folder) in str(arguments[0]):
-            if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            seen += 1
-
-    sys.addaudithook(watch)
 
 
 def test_a_resumed_run_reports_the_time_of_all_its_tries(tmp_path: Path) -> None:
