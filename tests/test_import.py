@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,53 @@ def test_the_encoding_of_a_file_that_is_trained_on_is_found_and_told(
     out = capsys.readouterr().out
     assert expected in out
     assert "Café" in out
+
+
+def test_bench_check_reads_a_workbook_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[f"What is {n * 7} of {n}?", f"It is called {n} by all."] for n in range(40)]
+    spreadsheets.xlsx(here / "mine.xlsx", {"S": [["Q", "A"], *rows]})
+    assert run_verb(["check", "--data", "mine=mine.xlsx"]) == 0
+    assert run_verb(["check", "--data", "mine=nowhere.xlsx"]) == 2
+    assert "nowhere.xlsx: no such file or folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (["data", "import", "b.xlsx", "--to", "b"], "python-calamine", "bench-sft[data]"),
+        (["data", "pages", "http://127.0.0.1:1/", "--to", "b"], "trafilatura", "bench-sft[pages]"),
+    ],
+)
+def test_what_needs_an_extra_names_it(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    package: str,
+    extra: str,
+) -> None:
+    spreadsheets.xlsx(here / "b.xlsx", {"S": [["Q", "A"], ["a", "b"]]})
+    without(monkeypatch, package)
+    assert run_verb(words) == 2
+    assert f"pip install '{extra}'" in capsys.readouterr().err
+
+
+def test_without_the_extra_damaged_text_is_counted_and_stays(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "m.csv").write_text("Q,A\nWas?,schÃ¶n\n", encoding="utf-8")
+    without(monkeypatch, "ftfy")
+    assert run_verb(["data", "import", "m.csv", "--to", "m"]) == 0
+    assert "1 texts look as if they were decoded wrongly, and stay as they are" in capsys.readouterr().out
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """The distributions, but for one."""
+    version = metadata.version
+
+    def missing(name: str) -> str:
+        if name == package:
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
