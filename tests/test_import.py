@@ -410,3 +410,12 @@ def test_what_cannot_be_an_example_in_a_conversation_is_counted(
         "exchange with a tool's turn left out": 1,
     }
     assert json.loads((here / "datasets" / "c.jsonl").read_text())["question"] == "Thanks?"
+
+
+def test_names_and_letters_that_cannot_be_written_spoil_no_file(here: Path) -> None:
+    """A line end in a column's name, and half of a surrogate pair in a text."""
+    row = '{"question": "a \\ud83d b?", "answer": "c\\u0000", "x\\n[y]\\ud800": "z"}\n'
+    (here / "m.jsonl").write_text(row)
+    assert run_verb(["data", "import", "m.jsonl", "--to", "m"]) == 0
+    assert registry.find_dataset("m").name == "m"
+    assert json.loads((here / "datasets" / "m.jsonl").read_text()) == {"question": "a b?", "answer": "c"}

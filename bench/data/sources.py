@@ -246,18 +246,19 @@ def _csv_lines(lines: Iterable[str], file: Path) -> Iterator[str]:
         yield line.lstrip("\ufeff") if number == 1 else line
 
 
-def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file. Raises `DataError`."""
+def parquet_rows(file: Path, place: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, which messages call `place`. Raises `DataError`."""
     import pyarrow.parquet as parquet  # here: 60 MB that only this format needs
 
+    place = place or str(file)
     try:
         table = parquet.ParquetFile(file)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file}: is not Parquet: {error}") from None
-    if name := _repeated(table.schema_arrow.names):
-        raise DataError(f"{file}: the schema {_Repeated(name)}")
-    for batch in table.iter_batches():
-        yield from batch.to_pylist()
+        if name := _repeated(table.schema_arrow.names):
+            raise DataError(f"{place}: the schema {_Repeated(name)}")
+        for batch in table.iter_batches():
+            yield from batch.to_pylist()
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{place}: is not Parquet: {' '.join(str(error).split())}") from None
 
 
 def _hub_rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
