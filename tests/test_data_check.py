@@ -13,7 +13,7 @@ from bench.cli import run_verb
 from bench.curate.fitness import language, personal
 
 Row = dict[str, str]
-ROWS = 400
+ROWS = 250
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_a_finding_has_its_remedy_and_hides_what_is_private(capsys: pytest.Captu
     assert run_verb(["data", "check", "mine.jsonl"]) == 1
     out = capsys.readouterr().out
     assert (
-        "personal data: 1 of 400 examples hold what looks like personal data or a secret: mail address (1)"
+        "personal data: 1 of 250 examples hold what looks like personal data or a secret: mail address (1)"
         in out
     )
     assert "remove or replace it before you train" in out

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +280,142 @@ def test_the_encoding_of_a_file_that_is_trained_on_is_found_and_told(
     out = capsys.readouterr().out
     assert expected in out
     assert "Café" in out
+
+
+def test_bench_check_reads_a_workbook_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [[f"What is {n * 7} of {n}?", f"It is called {n} by all."] for n in range(40)]
+    spreadsheets.xlsx(here / "mine.xlsx", {"S": [["Q", "A"], *rows]})
+    assert run_verb(["check", "--data", "mine=mine.xlsx"]) == 0
+    assert run_verb(["check", "--data", "mine=nowhere.xlsx"]) == 2
+    assert "nowhere.xlsx: no such file or folder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "package", "extra"),
+    [
+        (["data", "import", "b.xlsx", "--to", "b"], "python-calamine", "bench-sft[data]"),
+        (["data", "pages", "http://127.0.0.1:1/", "--to", "b"], "trafilatura", "bench-sft[pages]"),
+    ],
+)
+def test_what_needs_an_extra_names_it(
+    here: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    package: str,
+    extra: str,
+) -> None:
+    spreadsheets.xlsx(here / "b.xlsx", {"S": [["Q", "A"], ["a", "b"]]})
+    without(monkeypatch, package)
+    assert run_verb(words) == 2
+    assert f"pip install '{extra}'" in capsys.readouterr().err
+
+
+def test_without_the_extra_damaged_text_is_counted_and_stays(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "m.csv").write_text("Q,A\nWas?,schÃ¶n\n", encoding="utf-8")
+    without(monkeypatch, "ftfy")
+    assert run_verb(["data", "import", "m.csv", "--to", "m"]) == 0
+    assert "1 texts look as if they were decoded wrongly, and stay as they are" in capsys.readouterr().out
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """The distributions, but for one."""
+    version = metadata.version
+
+    def missing(name: str) -> str:
+        if name == package:
+            raise metadata.PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+
+
+HEAD = ["unit", "question", "answer"]
+WORKBOOKS: dict[str, tuple[dict[str, spreadsheets.Rows], tuple[str, ...], list[Any], str]] = {
+    "a merged cell stands for every row that it covers": (
+        {"S": [HEAD, ["One", "a?", "b"], [None, "c?", "d"], ["Two", "e?", "f"]]},
+        ("A2:A3",),
+        ["One", "One", "Two"],
+        "1 cells take the value of the cell that they are merged with",
+    ),
+    "a title above the header is left out": (
+        {"S": [["Exam of 2024"], [], HEAD, ["One", "a?", "b"]]},
+        ("A1:C1",),
+        ["One"],
+        "1 rows above the header left out",
+    ),
+    "a sheet without questions is left out beside one with": (
+        {"Notes": [["To do"], ["nothing"]], "S": [HEAD, ["One", "a?", "b"]]},
+        (),
+        ["One"],
+        "left out: b.xlsx, sheet 'Notes': no column for the question",
+    ),
+    "a computed formula is its value, and numbers are text": (
+        {"S": [HEAD, [2.0, "Two and two?", "=2+2|4"], ["=1+2|3", "Half?", 0.5]]},
+        (),
+        ["2", "3"],
+        "b.xlsx, sheet 'S': 2 rows, question and answer columns",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORKBOOKS)
+def test_workbooks_are_read_as_people_make_them(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    sheets, merged, units, told = WORKBOOKS[name]
+    spreadsheets.xlsx(here / "b.xlsx", sheets, merged)
+    assert run_verb(["data", "import", "b.xlsx", "--to", "b"]) == 0
+    assert told in capsys.readouterr().out
+    rows = [json.loads(line) for line in (here / "datasets" / "b.jsonl").open()]
+    assert [row["category"] for row in rows] == units
+    assert all(isinstance(row["answer"], str) for row in rows)
+
+
+def test_cells_that_are_no_text_are_read_and_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers in JSON, and lists that a table holds written out."""
+    (here / "n.jsonl").write_text(in_lines([{"question": "Two and two?", "answer": 4}]))
+    chat = "[{'role': 'user', 'content': 'Hi?'}, {'role': 'assistant', 'content': 'Hello.'}]"
+    (here / "c.csv").write_text(f'messages\n"{chat}"\n')
+    assert run_verb(["data", "import", "n.jsonl", "c.csv", "--to", "m"]) == 0
+    out = capsys.readouterr().out
+    assert "1 times: cell that is a number, read as text" in out
+    assert "1 times: list that was written out as text, read as a list" in out
+    rows = [json.loads(line) for line in (here / "datasets" / "m.jsonl").open()]
+    assert [(row["question"], row["answer"]) for row in rows] == [("Two and two?", "4"), ("Hi?", "Hello.")]
+
+
+def test_what_cannot_be_an_example_in_a_conversation_is_counted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Turns of tools, images, and an assistant that speaks first."""
+    chat = [
+        {"role": "assistant", "content": "Welcome."},
+        {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]},
+        {"role": "tool", "content": "rain"},
+        {"role": "assistant", "content": "Rain."},
+        {"role": "user", "content": [{"type": "text", "text": "Thanks?"}]},
+        {"role": "assistant", "content": "You are welcome."},
+    ]
+    (here / "c.jsonl").write_text(in_lines([{"messages": chat}]))
+    assert run_verb(["data", "import", "c.jsonl", "--to", "c", "--turns", "all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == {
+        "turn of the assistant that opens a conversation left out": 1,
+        "exchange with a turn that is no text left out": 1,
+        "exchange with a tool's turn left out": 1,
+    }
+    assert json.loads((here / "datasets" / "c.jsonl").read_text())["question"] == "Thanks?"
+
+
+def test_names_and_letters_that_cannot_be_written_spoil_no_file(here: Path) -> None:
+    """A line end in a column's name, and half of a surrogate pair in a text."""
+    row = '{"question": "a \\ud83d b?", "answer": "c\\u0000", "x\\n[y]\\ud800": "z"}\n'
+    (here / "m.jsonl").write_text(row)
+    assert run_verb(["data", "import", "m.jsonl", "--to", "m"]) == 0
+    assert registry.find_dataset("m").name == "m"
+    assert json.loads((here / "datasets" / "m.jsonl").read_text()) == {"question": "a b?", "answer": "c"}

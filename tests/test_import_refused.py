@@ -45,6 +45,32 @@ def zipped(parts: dict[str, bytes]) -> bytes:
     return whole.getvalue()
 
 
+def understated(content: bytes) -> bytes:
+    """The archive with its longest part said to be of ten bytes."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        longest = max(item.file_size for item in archive.infolist())
+    return content.replace(longest.to_bytes(4, "little"), (10).to_bytes(4, "little"))
+
+
+def damaged(file: Path) -> None:
+    """A workbook with a byte of a packed part turned over."""
+    content = bytearray(
+        spreadsheets.xlsx(file, {"S": [HEAD, *[[f"q {n}?", f"a {n}"] for n in range(99)]]}).read_bytes()
+    )
+    start = content.rindex(b"xl/worksheets/sheet1.xml", 0, content.index(b"PK\x01\x02"))
+    content[start + 60] ^= 0xFF
+    file.write_bytes(bytes(content))
+
+
+def damaged_parquet(file: Path) -> None:
+    import pandas as pd
+
+    pd.DataFrame({"question": ["a"], "answer": ["b"]}).to_parquet(file)
+    content = bytearray(file.read_bytes())
+    content[-60:-20] = bytes(40)
+    file.write_bytes(bytes(content))
+
+
 def folder(**files: bytes) -> Callable[[Path], object]:
     def make(place: Path) -> None:
         place.mkdir()
@@ -233,6 +259,13 @@ BAD = {
     "a damaged old workbook": Bad("a.xls", OLE, "a.xls: is no workbook that can be read"),
     "a zip bomb": Bad("a.xlsx", bomb, "a.xlsx: would unpack to 60 MB from"),
     "a workbook that is text": Bad("a.xlsx", b"question,answer\na,b\n", "a.xlsx: is no workbook"),
+    "a workbook that is longer than it says": Bad(
+        "a.ods",
+        lambda file: file.write_bytes(understated(spreadsheets.ods(file, {"S": [HEAD, ROW]}).read_bytes())),
+        "a.ods: is no workbook",
+    ),
+    "a workbook with a damaged part": Bad("a.xlsx", damaged, "a.xlsx: is no workbook"),
+    "damaged Parquet": Bad("a.parquet", damaged_parquet, "a.parquet: is not Parquet"),
     "half a workbook": Bad(
         "a.xlsx",
         lambda file: file.write_bytes(spreadsheets.xlsx(file, {"S": [HEAD, ROW]}).read_bytes()[:900]),

@@ -139,8 +139,8 @@ def test_a_second_crawl_asks_only_what_changed_and_writes_the_same_bytes(
 def test_an_interrupted_crawl_goes_on_without_asking_twice(
     here: Path, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At five places, in one process."""
-    for stop in (1, 2, 9, 25, 40):
+    """In one process, at its first page and among the others."""
+    for stop in (1, 25):
 
         def interrupted(number: int, url: str, stop: int = stop) -> None:
             if number > stop:

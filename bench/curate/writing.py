@@ -86,7 +86,7 @@ def spec(made: Made) -> str:
         f"test_fraction = {made.test_fraction:g}",
         "validation_fraction = 0.1",
     ]
-    return "\n".join([*(line.replace("\n", " ") for line in head), *body]) + "\n"
+    return "\n".join([*map(_printable, head), *body]) + "\n"
 
 
 def card(made: Made) -> str:
@@ -101,7 +101,7 @@ def card(made: Made) -> str:
     text += ["", "## Sources", "", *(f"- {_in_words(source)}" for source in made.sources)]
     text += ["", "## What was done", "", *(f"- {step}" for step in made.steps), *made.further]
     text += ["", "## Before you train on it", "", f"`bench data check {made.name}` names what would mislead."]
-    return "\n".join(text) + "\n"
+    return "\n".join(map(_printable, text)) + "\n"
 
 
 _MADE = "Made by bench,"
@@ -140,6 +140,11 @@ def _in_words(source: Source | str) -> str:
     return (
         source if isinstance(source, str) else f"{source.name}, {source.size:,} bytes, sha256 {source.digest}"
     )
+
+
+def _printable(line: str) -> str:
+    """A line that is one, whatever names of columns and sheets it quotes."""
+    return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
 def _cell(text: str) -> str:

@@ -190,17 +190,18 @@ def _csv_lines(lines: Iterable[str], file: Path) -> Iterator[str]:
         yield line.lstrip("\ufeff") if number == 1 else line
 
 
-def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file. Raises `DataError`."""
+def parquet_rows(file: Path, place: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file, which messages call `place`. Raises `DataError`."""
     import pyarrow.parquet as parquet  # here: 60 MB that only this format needs
 
+    place = place or str(file)
     try:
         table = parquet.ParquetFile(file, page_checksum_verification=True)
         names = table.schema_arrow.names
     except Exception as error:  # what a damaged file raises has no common kind
-        raise DataError(f"{file}: is not Parquet: {_first_line(error)}") from None
+        raise DataError(f"{place}: is not Parquet: {_first_line(error)}") from None
     if name := _repeated(names):
-        raise DataError(f"{file}: the schema {_Repeated(name)}")
+        raise DataError(f"{place}: the schema {_Repeated(name)}")
     batches, read = table.iter_batches(), 0
     while True:
         try:
@@ -209,13 +210,13 @@ def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
             break
         except Exception as error:
             raise DataError(
-                f"{file}: is damaged after row {read}: {_first_line(error)}; write it again"
+                f"{place}: is damaged after row {read}: {_first_line(error)}; write it again"
             ) from None
         yield from cells
         read += len(cells)
     if read != table.metadata.num_rows:
         raise DataError(
-            f"{file}: holds {read} rows, its footer says {table.metadata.num_rows}; write it again"
+            f"{place}: holds {read} rows, its footer says {table.metadata.num_rows}; write it again"
         )
 
 

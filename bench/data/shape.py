@@ -34,7 +34,8 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "category": ("category", "unit", "topic"),
 }
 _BLANKS = re.compile(r"[^\S\n]+")
-_CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f]")
+#: Control characters, byte order marks, and halves of a surrogate pair, which no encoding can write.
+_CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TURN = re.compile(r"###\s*(Human|Assistant)\s*:", re.IGNORECASE)
 
 #: A list of messages or SQuAD's answers, written out as text when a table was saved as CSV.

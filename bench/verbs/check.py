@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from bench import registry
+from bench.curate.files import direct
 from bench.data import prepare, sources
 from bench.errors import BenchError, RequestError, SpecError
 from bench.files import is_file
@@ -95,7 +96,10 @@ def _data(pairs: list[str]) -> list[str]:
     specs = {}
     for pair in pairs:
         name, _, file = pair.partition("=")
-        specs[name] = sources.spec_for_file(name, Path(file))
+        try:
+            specs[name] = direct.described(name, Path(file))
+        except BenchError as error:
+            mistakes += str(error).splitlines()
     known = registry.datasets()  # the broken ones are reported above
     for name, spec in {**known, **specs}.items():
         if spec.hub is not None:

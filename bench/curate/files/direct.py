@@ -46,6 +46,15 @@ def spec_of(
     return spec.model_copy(update={"attribution": f"read from {file.name}: {done}"})
 
 
+def described(name: str, file: Path) -> DatasetSpec:
+    """The spec of a file that is read as it is found. Raises `DataError`."""
+    if needs_import(file):
+        return spec_of(name, file, Columns(), None, sources.FILE_TEST_FRACTION)
+    return sources.spec_for_file(
+        name, file, encoding=encoding_of(file) if file.is_file() else encodings.DEFAULT
+    )
+
+
 def encoding_of(file: Path) -> str:
     """The encoding in which a file is read that names none."""
     text = sources.SUFFIXES.get(file.suffix.lower()) in ("csv", "jsonl")

@@ -97,7 +97,7 @@ def read(name: str, file: Path, encoding: str | None = None) -> list[Table]:
     if kind == "sheet":
         return _limited(sheets.tables(name, file), name)
     if kind == "parquet":
-        return [Table(name, list(formats.within_limits(formats.parquet_rows(file), Path(name))))]
+        return [Table(name, list(formats.within_limits(formats.parquet_rows(file, name), Path(name))))]
     if zipfile.is_zipfile(file):
         raise DataError(
             f"{name}: is a workbook or archive, not text; rename it to .xlsx or .ods, or unpack it"
