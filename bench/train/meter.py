@@ -143,11 +143,11 @@ def evaluation_points(steps: int) -> set[int]:
 def affordable(budget: Budget) -> int:
     """How many validation examples may be looked at each time, within `SHARE` of training's cost.
 
-    Training on an example costs about three forward passes: one forward, and backward twice that (Kaplan et
-    al. 2020, "Scaling Laws for Neural Language Models", section 2.1).
+    Training an adapter on an example costs at least two forward passes: one forward, and one backward that
+    passes through all weights and computes gradients of few.
     """
     looks = 1 + len(evaluation_points(budget.steps))
-    return max(FEWEST, int(SHARE * 3 * budget.examples / looks))
+    return max(FEWEST, int(SHARE * 2 * budget.examples / looks))
 
 
 def mean_loss(model: Any, batches: Sequence[Batch]) -> float:
