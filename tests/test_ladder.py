@@ -157,15 +157,3 @@ def test_verbs_that_compare_versions_take_one_budget() -> None:
     request.configure(options)
     with pytest.raises(BudgetError, match="one budget here"):
         request.resolve(options.parse_args(["--models", "gpt2", "--budget", "4x8,60x8"]))
-
-
-@pytest.mark.slow
-def test_a_ladder_of_real_runs_is_one_board_a_budget(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["run", "--models", "gpt2", "--budget", "2x8,4x8", "--eval-limit", "20", "--json"]
-    words += ["--max-new-tokens", "8", "--scale", "mini", "--backend", "transformers", "--out", str(tmp_path)]
-    assert run_verb(words) == 0
-    data = json.loads(capsys.readouterr().out)
-    assert sorted(group["contract"]["budget"]["steps"] for group in data["groups"]) == [2, 4]
-    assert [rung["examples"] for rung in data["ladders"][0]["rungs"]] == [16, 32]

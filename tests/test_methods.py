@@ -112,12 +112,17 @@ def test_a_record_of_before_reads_as_it_was_written() -> None:
 
 
 @pytest.mark.slow
-def test_four_methods_of_one_model_are_one_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["run", "--models", "gpt-neo-125m", "--methods", "full,freeze,lora,qlora", "--budget", "smoke"]
-    words += ["--eval-limit", "20", "--max-new-tokens", "8", "--scale", "mini", "--backend", "transformers"]
-    assert run_verb([*words, "--out", str(tmp_path), "--json"]) == 0
-    (group,) = json.loads(capsys.readouterr().out)["groups"]
-    assert {row["method"] for row in group["rows"]} == {"full", "freeze", "lora", "qlora"}
-    trainable = {row["method"]: row["trainable_parameters"] for row in group["rows"]}
-    assert trainable["lora"] < trainable["freeze"] < trainable["full"]
-    assert len({stored.record.data.train_digest for stored in Ledger(tmp_path).load()[0]}) == 1
+def test_methods_along_a_ladder_are_one_board_a_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--models", "gpt-neo-125m", "--methods", "full,freeze", "--budget", "2x8,4x8", "--json"]
+    words += ["--eval-limit", "20", "--max-new-tokens", "4", "--scale", "mini", "--out", str(tmp_path)]
+    assert run_verb(words) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert sorted(group["contract"]["budget"]["steps"] for group in data["groups"]) == [2, 4]
+    for group in data["groups"]:
+        trainable = {row["method"]: row["trainable_parameters"] for row in group["rows"]}
+        assert set(trainable) == {"full", "freeze"}
+        assert trainable["freeze"] < trainable["full"]
+    assert [rung["examples"] for rung in data["ladders"][0]["rungs"]] == [16, 32]
+    assert len({stored.record.data.train_digest for stored in Ledger(tmp_path).load()[0]}) == 2
