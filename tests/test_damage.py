@@ -111,6 +111,22 @@ DAMAGE: dict[str, tuple[Edit, str]] = {
         "line 1: a field is missing or is no text",
     ),
     "more steps than the budget": (reseal(lambda body: body["spent"].update(steps=600)), "spent 600x8, but"),
+    "a row of scores dropped": (
+        reseal(lambda body: body["scores"].pop("base")),
+        "scores of tuned or base are missing",
+    ),
+    "a metric dropped": (
+        reseal(lambda body: body["scores"]["tuned"].pop("rouge2")),
+        "scores of tuned or base are missing",
+    ),
+    "a gain dropped": (
+        reseal(lambda body: body["gain"].pop("rougeL")),
+        "scores of tuned or base are missing",
+    ),
+    "counts of answers dropped": (
+        reseal(lambda body: body["written"].pop("tuned")),
+        "what was written by tuned or base is missing",
+    ),
     "a time that is none": (
         reseal(lambda body: body["provenance"].update(finished="yesterday")),
         "'finished' is no time: 'yesterday'",

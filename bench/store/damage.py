@@ -32,7 +32,9 @@ from bench.errors import RecordError, Unreadable
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Estimate, Record
 
 #: Raised when more is checked than before, so that what was found whole is read again.
-CHECKS = 1
+CHECKS = 2
+#: What a board and a comparison read of every record.
+ROWS, METRICS = ("tuned", "base"), ("rouge1", "rouge2", "rougeL", "rougeLsum")
 #: Means are stored to the last digit; sums in another order may move them by this much.
 ROUNDING = 1e-9
 #: Clocks of two machines may differ by this much.
@@ -105,6 +107,11 @@ def _in_record(record: Record, where: str) -> Iterator[str]:
     done = (spent.steps, spent.effective_batch, spent.examples)
     if done != (budget.steps, budget.effective_batch, budget.examples):
         yield f"{where}: spent {spent.steps}x{spent.effective_batch}, but its contract says {budget}"
+    tables = [record.gain, *(record.scores.get(row, {}) for row in ROWS)]
+    if not all(metric in table for table in tables for metric in METRICS):
+        yield f"{where}: scores of {' or '.join(ROWS)} are missing"
+    if not all(row in record.written for row in ROWS):
+        yield f"{where}: what was written by {' or '.join(ROWS)} is missing"
     for name in ("started", "finished"):
         text = getattr(record.provenance, name)
         try:
