@@ -62,7 +62,7 @@ class Endpoint:
         return cache_root() / "made" / f"{digest(described)[:40]}.json"
 
 
-class Refused(Exception):
+class NoAnswer(Exception):
     """The endpoint gave no answer to one passage; its text is the reason."""
 
 
@@ -112,7 +112,7 @@ def pairs(
         else:
             try:
                 _keep(file, _ask(endpoint, passage))
-            except Refused as refusal:
+            except NoAnswer as refusal:
                 counts["without an answer"] += 1
                 failures += 1
                 if failures >= MOST_FAILURES:
@@ -141,7 +141,7 @@ def _keep(file: Path, found: list[tuple[str, str]]) -> None:
 
 
 def _ask(endpoint: Endpoint, passage: Passage) -> list[tuple[str, str]]:
-    """The pairs of one passage. Raises `Refused` after the last attempt."""
+    """The pairs of one passage. Raises `NoAnswer` after the last attempt."""
     content = _prompt(endpoint, passage)
     body = {
         "model": endpoint.model,
@@ -167,7 +167,7 @@ def _ask(endpoint: Endpoint, passage: Passage) -> list[tuple[str, str]]:
             wait = float(after) if after.isdigit() else wait
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = str(error) or type(error).__name__
-    raise Refused(reason)
+    raise NoAnswer(reason)
 
 
 def _post(endpoint: Endpoint, body: dict[str, Any]) -> Any:
