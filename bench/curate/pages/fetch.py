@@ -1,7 +1,7 @@
 """One page is asked for, without ever waiting, reading or going further than allowed.
 
-What goes wrong with a page is a `PageProblem` with its reason, never an exception that ends the crawl. Proxies
-of the environment are not used: a request goes to the host that was named, or nowhere.
+What goes wrong with a page is a `PageProblem` with its reason, never an exception that ends the crawl.
+Proxies of the environment are not used: a request goes to the host that was named, or nowhere.
 """
 
 from __future__ import annotations
