@@ -19,7 +19,7 @@ import pytest
 
 from bench.cli import run_verb
 from bench.curate.pages import addresses, text
-from bench.curate.pages.fetch import Fetcher, Page, Unread
+from bench.curate.pages.fetch import Fetcher, Page, PageProblem
 from bench.curate.pages.kept import Kept
 from bench.curate.pages.robots import Rules
 from bench.errors import UnsafeRequest
@@ -211,7 +211,7 @@ def test_no_private_address_is_connected_to(address: str) -> None:
 def test_another_host_is_not_asked_even_if_a_page_leads_there(site: Site) -> None:
     fetcher = Fetcher(addresses.hosts_of([site.url]), allow_private=True)
     answer = fetcher.fetch(site.url.replace("127.0.0.1", "localhost"))
-    assert isinstance(answer, Unread)
+    assert isinstance(answer, PageProblem)
     assert "was not named" in answer.reason
     assert not site.asked
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from bench.curate.pages import addresses, text
-from bench.curate.pages.fetch import Fetcher, Page, Unread
+from bench.curate.pages.fetch import Fetcher, Page, PageProblem
 from bench.curate.pages.kept import Kept
 from bench.curate.pages.robots import MOST_REDIRECTS, Rules
 
@@ -33,7 +33,7 @@ class Crawl:
     """What a crawl read, and what it did not."""
 
     pages: list[text.PageText] = field(default_factory=list)
-    problems: list[Unread] = field(default_factory=list)
+    problems: list[PageProblem] = field(default_factory=list)
     #: Reason -> links that were not followed.
     left: Counter[str] = field(default_factory=Counter)
     asked: int = 0
@@ -60,7 +60,7 @@ def crawl(
             continue
         note(len(result.pages) + 1, url)
         document = _document(url, fetcher, kept, rules, seen)
-        if isinstance(document, Unread):
+        if isinstance(document, PageProblem):
             result.problems.append(document)
             continue
         if document is None:
@@ -104,33 +104,33 @@ def _refusal(
 
 def _document(
     url: str, fetcher: Fetcher, kept: Kept, rules: Rules, seen: set[str]
-) -> text.PageText | Unread | None:
+) -> text.PageText | PageProblem | None:
     """The page of a URL, where its redirects end; none where that page was read already."""
     place, passed = url, [url]
     while True:
         answer = kept.fetch(place, fetcher)
-        if isinstance(answer, Unread):
-            return answer if place == url else Unread(url, f"leads to {place}, which {answer.reason}")
+        if isinstance(answer, PageProblem):
+            return answer if place == url else PageProblem(url, f"leads to {place}, which {answer.reason}")
         if answer.redirect is None:
             break
         place = answer.redirect
         if place in passed:
-            return Unread(url, "leads back to itself")
+            return PageProblem(url, "leads back to itself")
         if len(passed) > MOST_REDIRECTS:
-            return Unread(url, f"leads on more than {MOST_REDIRECTS} times")
+            return PageProblem(url, f"leads on more than {MOST_REDIRECTS} times")
         if place in seen:
             return None
         if addresses.host_of(place) in fetcher.hosts and not rules.allow(place):
-            return Unread(url, f"leads to {place}, which robots.txt disallows")
+            return PageProblem(url, f"leads to {place}, which robots.txt disallows")
         passed.append(place)
         seen.add(place)
     return _read(url, answer)
 
 
-def _read(url: str, page: Page) -> text.PageText | Unread:
+def _read(url: str, page: Page) -> text.PageText | PageProblem:
     if page.status != 200:
-        return Unread(url, f"answers {page.status}")
+        return PageProblem(url, f"answers {page.status}")
     kind = page.headers.get("content-type", "text/html").partition(";")[0].strip().lower()
     if kind not in ("text/html", "application/xhtml+xml"):
-        return Unread(url, f"is no page ({kind})")
+        return PageProblem(url, f"is no page ({kind})")
     return text.document(page)

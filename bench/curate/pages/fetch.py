@@ -1,7 +1,7 @@
 """One page is asked for, without ever waiting, reading or going further than allowed.
 
-What goes wrong with a page is a `Unread` with its reason, never an exception that ends the crawl. Proxies of
-the environment are not used: a request goes to the host that was named, or nowhere.
+What goes wrong with a page is a `PageProblem` with its reason, never an exception that ends the crawl.
+Proxies of the environment are not used: a request goes to the host that was named, or nowhere.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Unread:
+class PageProblem:
     """A URL that gave no page, and why."""
 
     url: str
@@ -65,22 +65,22 @@ class Fetcher:
     delays: dict[addresses.Host, float] = field(default_factory=dict)
     _asked: dict[addresses.Host, float] = field(default_factory=dict)
 
-    def fetch(self, url: str, headers: Mapping[str, str] = {}) -> Page | Unread:
+    def fetch(self, url: str, headers: Mapping[str, str] = {}) -> Page | PageProblem:
         """The answer to one request; redirects are not followed."""
         host = addresses.host_of(url)
         if host not in self.hosts:
-            return Unread(url, f"lies on {host}, which was not named")
+            return PageProblem(url, f"lies on {host}, which was not named")
         self._wait(host)
         try:
             return self._ask(url, host, headers)
         except UnsafeRequest as error:
-            return Unread(url, str(error))
+            return PageProblem(url, str(error))
         except TimeoutError:
-            return Unread(url, f"did not answer within {self.timeout:g} s")
+            return PageProblem(url, f"did not answer within {self.timeout:g} s")
         except ssl.SSLError as error:
-            return Unread(url, f"has no certificate that can be trusted ({error.reason or error})")
+            return PageProblem(url, f"has no certificate that can be trusted ({error.reason or error})")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return Unread(url, f"cannot be read ({error or type(error).__name__})")
+            return PageProblem(url, f"cannot be read ({error or type(error).__name__})")
         finally:
             self._asked[host] = time.monotonic()
 
@@ -89,7 +89,7 @@ class Fetcher:
         if host in self._asked and (left := due - time.monotonic()) > 0:
             time.sleep(left)
 
-    def _ask(self, url: str, host: addresses.Host, headers: Mapping[str, str]) -> Page | Unread:
+    def _ask(self, url: str, host: addresses.Host, headers: Mapping[str, str]) -> Page | PageProblem:
         parts = urlsplit(url)
         address, port = addresses.resolve(host, parts.scheme, self.allow_private)
         connection = _Connection(address, port, self.timeout, host.name if parts.scheme == "https" else None)
@@ -110,21 +110,23 @@ class Fetcher:
             watch.cancel()
             connection.close()
 
-    def _read(self, url: str, response: http.client.HTTPResponse, connection: _Connection) -> Page | Unread:
+    def _read(
+        self, url: str, response: http.client.HTTPResponse, connection: _Connection
+    ) -> Page | PageProblem:
         received = {name.lower(): value for name, value in response.getheaders()}
         length = received.get("content-length", "")
         if length.isdigit() and int(length) > self.largest:
-            return Unread(url, f"is {int(length) / 1e6:,.0f} MB, over {self.largest / 1e6:g} MB")
+            return PageProblem(url, f"is {int(length) / 1e6:,.0f} MB, over {self.largest / 1e6:g} MB")
         if response.status != 200:
             return Page(url, response.status, headers=received)
         if (coding := received.get("content-encoding", "identity")) != "identity":
-            return Unread(url, f"is sent compressed ({coding}), which was not asked for")
+            return PageProblem(url, f"is sent compressed ({coding}), which was not asked for")
         pieces: list[bytes] = []
         size = 0
         while chunk := response.read(_CHUNK):
             size += len(chunk)
             if size > self.largest:
-                return Unread(url, f"is over {self.largest / 1e6:g} MB")
+                return PageProblem(url, f"is over {self.largest / 1e6:g} MB")
             pieces.append(chunk)
         if connection.was_cut:
             raise TimeoutError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.curate.pages.fetch import Fetcher, Page, Unread
+from bench.curate.pages.fetch import Fetcher, Page, PageProblem
 from bench.digest import digest
 
 
@@ -38,7 +38,7 @@ class Kept:
         """Note that the crawl came to its end, so that the next one asks again."""
         self._save(self.folder / "crawl.json", {"number": self.number, "finished": True})
 
-    def fetch(self, url: str, fetcher: Fetcher) -> Page | Unread:
+    def fetch(self, url: str, fetcher: Fetcher) -> Page | PageProblem:
         """The answer for a URL: from the disk where this crawl has it, else from the server."""
         file = self.folder / f"{digest(url)[:32]}.json"
         entry = self._load(file)
@@ -77,8 +77,8 @@ def _conditions(page: Page) -> dict[str, str]:
     return headers
 
 
-def _entry(answer: Page | Unread, crawl: int) -> dict[str, Any]:
-    if isinstance(answer, Unread):
+def _entry(answer: Page | PageProblem, crawl: int) -> dict[str, Any]:
+    if isinstance(answer, PageProblem):
         return {"crawl": crawl, "url": answer.url, "reason": answer.reason}
     body = base64.b64encode(answer.body).decode()
     return {
@@ -90,7 +90,7 @@ def _entry(answer: Page | Unread, crawl: int) -> dict[str, Any]:
     }
 
 
-def _answer(entry: dict[str, Any]) -> Page | Unread:
+def _answer(entry: dict[str, Any]) -> Page | PageProblem:
     if "reason" in entry:
-        return Unread(entry["url"], entry["reason"])
+        return PageProblem(entry["url"], entry["reason"])
     return Page(entry["url"], entry["status"], base64.b64decode(entry["body"]), entry["headers"])

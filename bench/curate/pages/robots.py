@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.curate.pages import addresses
-from bench.curate.pages.fetch import AGENT, Fetcher, Page, Unread
+from bench.curate.pages.fetch import AGENT, Fetcher, Page, PageProblem
 from bench.curate.pages.kept import Kept
 
 MOST_REDIRECTS = 5
@@ -24,7 +24,7 @@ class Rules:
         self._kept = kept
         self._rules: dict[tuple[str, addresses.Host], Any] = {}
         #: Hosts whose rules could not be read, so that nothing of them is.
-        self.problems: list[Unread] = []
+        self.problems: list[PageProblem] = []
 
     def allow(self, url: str) -> bool:
         """Whether the site lets this crawler ask for a URL."""
@@ -39,22 +39,22 @@ class Rules:
         from protego import Protego
 
         answer = self._answer(url)
-        if isinstance(answer, Unread):
-            self.problems.append(Unread(url, f"{answer.reason}, so nothing of {host} is read"))
+        if isinstance(answer, PageProblem):
+            self.problems.append(PageProblem(url, f"{answer.reason}, so nothing of {host} is read"))
             return None
         if answer.status >= 500:
-            self.problems.append(Unread(url, f"answers {answer.status}, so nothing of {host} is read"))
+            self.problems.append(PageProblem(url, f"answers {answer.status}, so nothing of {host} is read"))
             return None
         rules = Protego.parse(answer.body[:LARGEST].decode("utf-8", errors="replace"))
         if delay := rules.crawl_delay(AGENT):
             self._fetcher.delays[host] = min(float(delay), LONGEST_DELAY)
         return rules
 
-    def _answer(self, url: str) -> Page | Unread:
+    def _answer(self, url: str) -> Page | PageProblem:
         """What stands where the redirects of a robots.txt end."""
         answer = self._kept.fetch(url, self._fetcher)
         for _ in range(MOST_REDIRECTS):
-            if isinstance(answer, Unread) or answer.redirect is None:
+            if isinstance(answer, PageProblem) or answer.redirect is None:
                 break
             answer = self._kept.fetch(answer.redirect, self._fetcher)
         return answer
