@@ -247,9 +247,15 @@ def make_pairs(out: Path, count: int) -> None:
                 (folder / name).hardlink_to(first.folder / name)
 
 
-def make_failure(out: Path, model: str = "phi-1.5", seed: int = 0, reason: str = "out of memory") -> Failure:
+def make_failure(
+    out: Path,
+    model: str = "phi-1.5",
+    seed: int = 0,
+    reason: str = "out of memory",
+    versions: Mapping[str, str] | None = None,
+) -> Failure:
     """A run that died, kept in the ledger."""
-    run = make_run(model, seed)
+    run = make_run(model, seed, versions=versions)
     failure = Failure(
         id=run.id,
         run=run,

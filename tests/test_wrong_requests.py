@@ -187,6 +187,16 @@ merge nope --out new                        | nope: is no folder
 merge empty --out new                       | holds no records
 merge reports --out reports                 | is where the records go
 merge reports --out file                    | is no folder
+ask                                         | required: RUN
+ask nope what                               | nope
+verify                                      | required: RUN
+verify nope                                 | nope
+verify gpt2 --sample 0                      | at least 1
+export nope --to new                        | nope
+export gpt2                                 | required: --to
+serve                                       | required: RUN
+serve nope                                  | nope
+serve gpt2 --port 99999                     | at most
 tune --models nope                          | unknown model 'nope'
 tune --models gpt2 --trials 0               | at least 1
 tune --models gpt2 --eval dolly             | leave out --eval

@@ -24,6 +24,7 @@ result depends on no order and comparing B with A is exactly the negative of com
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,15 @@ class Interval:
     high: float
 
     def within(self, low: float, high: float) -> "Interval":
-        """The interval without what the quantity cannot be: a mean of ROUGE lies between 0 and 1."""
-        return Interval(self.mean, max(self.low, low), min(self.high, high))
+        """The interval without what the quantity cannot be: a mean of ROUGE lies between 0 and 1.
+
+        An end that is infinite stays so: it says that nothing is known.
+        """
+        return Interval(
+            self.mean,
+            max(self.low, low) if isfinite(self.low) else self.low,
+            min(self.high, high) if isfinite(self.high) else self.high,
+        )
 
 
 @dataclass(frozen=True)
