@@ -161,6 +161,17 @@ def test_seeds_pair_with_themselves(tmp_path: Path) -> None:
         compare(*sides(a[:1], b[1:]))
 
 
+def test_seeds_whose_record_is_the_same_are_left_out(tmp_path: Path) -> None:
+    """One of three seeds was run again and is worse: its difference is not diluted to a third."""
+    a = [make_record(tmp_path, "gpt2", seed) for seed in (0, 1, 2)]
+    again = make_record(tmp_path, "gpt2", 0, versions=NEW, shift=-0.06)
+    row = only(compare(*sides(a, [again, *a[1:]])))
+    assert row.seeds == (0,)
+    assert row.reason == "seeds 1, 2 the same record on both sides, left out"
+    assert row.difference is not None
+    assert row.difference.mean < -0.04
+
+
 def test_models_on_one_side_are_new_or_gone(tmp_path: Path) -> None:
     """They are listed and not judged."""
     a, b = both(tmp_path)
