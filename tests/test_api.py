@@ -55,8 +55,8 @@ def test_a_finished_plan_is_a_board_at_once(tmp_path: Path) -> None:
     """The call resolves its options as `bench run` does, and refuses as it does."""
     with pytest.raises(UnknownName, match="did you mean 'gpt2'"):
         bench.run(models="gtp2", out=tmp_path)
-    with pytest.raises(RequestError, match="unrecognized arguments: --learning-rate"):
-        bench.run(models="gpt2", out=tmp_path, learning_rate=1)
+    with pytest.raises(RequestError, match="unrecognized arguments: --epochs"):
+        bench.run(models="gpt2", out=tmp_path, epochs=1)
 
 
 def test_a_board_shows_itself_and_becomes_a_frame(tmp_path: Path) -> None:
