@@ -28,12 +28,8 @@ _NAMES = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
 _NAMED_DELIMITER = re.compile(r"\s*sep=([,\t;|])\s*")
 
 
-def within_limits(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
-    """The same rows, each one that can be written again.
-
-    Raises `DataError` for a text that is too long to be a question or an answer, for half a character and for
-    endless nesting.
-    """
+def writable(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
+    """The same rows. Raises `DataError` for half a character and for endless nesting."""
     for number, row in enumerate(rows, start=1):
         try:
             json.dumps(row, ensure_ascii=False, default=str).encode()
@@ -43,6 +39,12 @@ def within_limits(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[s
             ) from None
         except (RecursionError, ValueError, TypeError):
             raise DataError(f"{file}: row {number} is nested too deeply, or its names are no text") from None
+        yield row
+
+
+def within_limits(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
+    """The same rows. Raises `DataError` for a text that is too long to be a question or an answer."""
+    for number, row in enumerate(rows, start=1):
         for name, cell in row.items():
             if isinstance(cell, str) and len(cell) > LONGEST_CELL:
                 raise DataError(

@@ -78,13 +78,16 @@ def rows(spec: DatasetSpec) -> Iterator[dict[str, Any]]:
         return _hub_rows(spec)
     file = _existing(spec, Path(str(spec.file)))
     kind = spec.format or SUFFIXES.get(file.suffix.lower())
-    if kind == "jsonl":
-        return formats.within_limits(formats.json_rows(encodings.lines(file, spec.encoding), file), file)
-    if kind == "csv":
-        return formats.within_limits(formats.csv_rows(encodings.lines(file, spec.encoding), file), file)
+    if kind in ("jsonl", "csv"):
+        read = formats.json_rows if kind == "jsonl" else formats.csv_rows
+        return _usable(read(encodings.lines(file, spec.encoding), file), file)
     if kind == "parquet":
-        return formats.within_limits(formats.parquet_rows(file), file)
+        return _usable(formats.parquet_rows(file), file)
     raise DataError(f"{file}: unknown kind of file '{file.suffix}'; known: {', '.join(SUFFIXES)}")
+
+
+def _usable(rows: Iterator[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
+    return formats.within_limits(formats.writable(rows, file), file)
 
 
 def _existing(spec: DatasetSpec, file: Path) -> Path:

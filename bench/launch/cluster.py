@@ -112,6 +112,7 @@ class Cluster:
 
     def check(self, runs: Sequence[Run]) -> None:
         """Hold every node against what the runs need. Raises `NotEnough`, `RequestError`."""
+        self._fits = (0.0, 0)  # what fits depends on the runs
         self.gpus = int(any(run.device == "cuda" for run in runs))
         if not self.capacity(1):
             held = "; ".join(_described(each) for each in self._nodes()) or "no node"
