@@ -68,7 +68,7 @@ def carried_out(
     return ledger.load(ids)[0], [seen.times[id] for id in ids]
 
 
-@pytest.mark.parametrize("model", ["gpt2", "bart-large-xsum"])
+@pytest.mark.parametrize("model", ["gpt2", pytest.param("bart-large-xsum", marks=pytest.mark.slow)])
 def test_a_second_seed_takes_the_untuned_answers_of_the_first(tmp_path: Path, model: str) -> None:
     """With an adapter and fully tuned; the record is the one that a run of its own would have left."""
     (first, second), times = carried_out(tmp_path / "shared", (0, 1), model)
@@ -81,6 +81,7 @@ def test_a_second_seed_takes_the_untuned_answers_of_the_first(tmp_path: Path, mo
     assert second.record.written == alone.record.written
 
 
+@pytest.mark.slow
 def test_fresh_base_lets_the_untuned_model_answer_again(tmp_path: Path) -> None:
     carried_out(tmp_path, (0,))
     (second,), times = carried_out(tmp_path, (1,), fresh_base=True)
