@@ -59,7 +59,11 @@ def build(
 def _build(
     family: str, folder: Path, texts: corpus.Corpus, plan: pretrain.Plan, say: Callable[[str], None]
 ) -> None:
-    tokenizer = tokenizers.build(family, [corpus.text(example) for example in texts.train])
+    pretrained = card.is_pretrained(folder, plan)
+    if pretrained:  # with this tokenizer, whatever the corpus would give today
+        tokenizer = tokenizer_of(folder)
+    else:
+        tokenizer = tokenizers.build(family, [corpus.text(example) for example in texts.train])
     train = corpus.documents(texts.train, tokenizer)
     held_out = corpus.documents(texts.validation, tokenizer)
 
@@ -78,7 +82,7 @@ def _build(
         if quarter or progress.tokens >= plan.tokens:
             publish(model, progress)
 
-    if not card.is_pretrained(folder, plan):
+    if not pretrained:
         fresh = _quick(architectures.build(family, plan.seed))
         pretrain.pretrain(fresh, train, held_out, plan, report, check)
     if plan.checkpoint is not None:
