@@ -459,13 +459,13 @@ def test_a_long_table_shows_what_changed_and_counts_the_rest(tmp_path: Path) -> 
 
 
 def test_five_thousand_records_are_compared_in_seconds(tmp_path: Path) -> None:
-    """2,500 pairs that all must be read, checked and judged, in processor time: under 10 s of an idle core.
+    """2,500 pairs that all must be read, checked in full for the first time and judged, in processor time.
 
-    Two busy cores slow each other down, so the limit leaves room for that.
+    Two busy cores slow each other down, so the limit leaves room for that: about 15 s of an idle core.
     """
     make_pairs(tmp_path, 2500)
     begin = process_time()
     parser_words = ["compare", "trl==1.14.2", "trl==1.15.0", "--out", str(tmp_path)]
     assert cli.run_verb([*parser_words, "--markdown", str(tmp_path / "c.md")]) == 0
-    assert process_time() - begin < 25
+    assert process_time() - begin < 45
     assert "2,500 unchanged" in (tmp_path / "c.md").read_text(encoding="utf-8")
