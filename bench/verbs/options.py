@@ -37,34 +37,26 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
 
 def seconds(text: str) -> float:
     """A time above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"expected seconds, above 0, not '{text[:40]}'")
-    return value
+    return _number(text, lambda value: 0 < value < math.inf, "seconds, above 0")
 
 
 def positive(text: str) -> float:
     """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"expected a number above 0, not '{text[:40]}'")
-    return value
+    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def fraction(text: str) -> float:
     """A number from 0 to 1."""
+    return _number(text, lambda value: 0 <= value <= 1, "a number from 0 to 1")
+
+
+def _number(text: str, holds: Callable[[float], bool], what: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"expected a number from 0 to 1, not '{text[:40]}'")
+        value = math.nan  # of which nothing holds
+    if not holds(value):
+        raise ArgumentTypeError(f"expected {what}, not '{text[:40]}'")
     return value
 
 
