@@ -62,6 +62,11 @@ class BoardRow:
         return self.stored[0].record
 
     @property
+    def trained(self) -> bool:
+        """Whether the model was tuned; else its score is the base's."""
+        return self.first.run.trained
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """The seeds that are pooled in this row."""
         return tuple(stored.record.run.seed for stored in self.stored)

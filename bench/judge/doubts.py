@@ -91,7 +91,7 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
     reasons = dict.fromkeys(reason for record in records for reason in record.backend.fallbacks)
     if reasons:
         yield Doubt(Code.FALLBACK, run.name, names=tuple(reasons))
-    if len(records) == 1:
+    if len(records) == 1 and run.trained:
         yield Doubt(Code.ONE_SEED, run.name)
     if run.scale == "mini":
         yield Doubt(Code.MINI, run.name)

@@ -116,7 +116,8 @@ def _leak(records: Sequence[Record], rows: Sequence[_Scores], metric: str) -> It
 def _read(model: str, runs: Sequence[Stored], metric: str) -> _Scores | None:
     scores: dict[str, Floats] = {}
     groups: tuple[str, ...] = ()
-    for row in ("tuned", *REFERENCES):
+    references = [row for row in REFERENCES if row != "base" or runs[0].record.run.trained]
+    for row in ("tuned", *references):
         try:
             scores[row], ids, labels = aligned([series(run, (metric,), row) for run in runs], metric)
         except (RecordError, UnknownName):

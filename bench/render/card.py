@@ -157,7 +157,7 @@ def _training(record: Record) -> list[str]:
         *([f"End token: {backend.end_token}"] if backend.end_token else []),
         *(f"Fallback: {reason}" for reason in backend.fallbacks),
         f"Seed {run.seed}; {spent.steps} optimizer steps at effective batch {spent.effective_batch}; "
-        f"{spent.supervised_tokens:,} supervised tokens; final loss {record.final_loss:.3f}",
+        f"{spent.supervised_tokens:,} supervised tokens; final loss {record.final_loss or 0:.3f}",
         f"Trainable parameters: {spent.trainable_parameters:,} of {spent.parameters:,}",
         f"{words.duration(sum(spent.seconds.values()))} in all, "
         f"{words.size(spent.peak_gpu_memory or spent.peak_memory)} at the peak",

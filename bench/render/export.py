@@ -109,7 +109,7 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "revision": run.checkpoint.revision,
         "family": run.model.family,
         "licence": run.model.licence,
-        "method": run.recipe.method,
+        "method": run.method,
         "seeds": list(row.seeds),
         "runs": [stored.record.id for stored in row.stored],
         "rank": list(row.rank),

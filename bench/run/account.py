@@ -21,7 +21,7 @@ from bench.prompt import render
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
-from bench.spec import Example
+from bench.spec import Budget, Example
 from bench.stats import Interval
 from bench.store.record import (
     CARD,
@@ -67,21 +67,25 @@ class Outcome:
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Write the weights and the record's long lists; file -> digest of each."""
+    """Write the weights, if any were trained, and the record's long lists; file -> digest of each."""
+    artifacts = _save_weights(loaded, folder) if outcome.order else {}
+    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
+    _write_lines(folder / COMPLETIONS, _completions(outcome))
+    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
+    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
+
+
+def _save_weights(loaded: Loaded, folder: Path) -> dict[str, str]:
     weights = folder / weights_folder(loaded.adapter)
     # An adapter's base is not changed; left to itself, PEFT looks at the base's branch to decide that.
     beside = {"save_embedding_layers": False} if loaded.adapter else {}
     loaded.model.save_pretrained(weights, safe_serialization=True, **beside)
     loaded.tokenizer.save_pretrained(weights)
-    artifacts = {
+    return {
         str(file.relative_to(folder)): file_digest(file)
         for file in sorted(weights.rglob("*"))
         if file.is_file() and file.name != CARD
     }
-    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
-    _write_lines(folder / COMPLETIONS, _completions(outcome))
-    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
-    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
 
 
 def record_of(
@@ -101,7 +105,7 @@ def record_of(
         run=job.run,
         backend=loaded.backend,
         data=_data(outcome),
-        spent=_spent(outcome, seconds, gpu_memory),
+        spent=_spent(outcome, job.run.contract.budget, seconds, gpu_memory),
         scores={
             row: {metric: _estimate(value) for metric, value in values.items()}
             for row, values in outcome.scores.means.items()
@@ -171,14 +175,16 @@ def _data(outcome: Outcome) -> Data:
     )
 
 
-def _spent(outcome: Outcome, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]) -> Spent:
+def _spent(
+    outcome: Outcome, budget: Budget, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]
+) -> Spent:
     meter = outcome.fitted.meter
     scale = 1 if sys.platform == "darwin" else 1024
     trainable, everything = outcome.parameters
     return Spent(
         examples=meter.examples,
         steps=meter.steps,
-        effective_batch=meter.examples // meter.steps,
+        effective_batch=meter.examples // meter.steps if meter.steps else budget.effective_batch,
         supervised_tokens=meter.supervised_tokens,
         total_tokens=meter.total_tokens,
         flops=outcome.fitted.flops,

@@ -5,7 +5,7 @@ not know the ledger: the driver publishes what a finished attempt left.
 
 A fully tuned model answers as base before it is trained. With an adapter the base is the same
 model with the adapter off, asked after training, so both rows come from one loaded model in
-one state.
+one state. Under a budget of no steps nothing is trained or saved: the answers of the base are the row.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from bench.train import distributed
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
-from bench.train.meter import affordable
+from bench.train.meter import Meter, affordable
 from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
@@ -57,9 +57,10 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
+        followed = affordable(run.contract.budget) if run.trained else 0
+        validation = _encoded(run, loaded, selection.followed[:followed])
         prompts = _prompts(run, loaded, selection.eval)
-        parameters = _parameters(loaded.model)
+        trainable, everything = _parameters(loaded.model)
     rank = distributed.rank(run)
     if not loaded.adapter and rank == 0:
         base, origin = _base(job, loaded, prompts, clock)
@@ -68,8 +69,10 @@ def execute(job: Job, emit: Emit) -> None:
         return
     if loaded.adapter:
         base, origin = _base(job, loaded, prompts, clock)
-    with clock.stage("generate tuned"):
-        tuned = _answers(run, loaded, prompts, clock)
+    tuned = base
+    if run.trained:
+        with clock.stage("generate tuned"):
+            tuned = _answers(run, loaded, prompts, clock)
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
@@ -83,7 +86,17 @@ def execute(job: Job, emit: Emit) -> None:
         for prompt, example in zip(prompts, selection.eval, strict=True)
     )
     outcome = Outcome(
-        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, cut, origin
+        order,
+        encoded,
+        len(validation),
+        selection,
+        fitted,
+        base,
+        tuned,
+        scores,
+        (trainable if run.trained else 0, everything),
+        cut,
+        origin,
     )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
@@ -99,6 +112,8 @@ def _train(
     def report(step: int, steps: int, loss: float) -> None:
         clock.emit({"event": "step", "step": step, "steps": steps, "loss": loss})
 
+    if not job.run.trained:
+        return Fitted(Meter(report), 0.0, None)
     with clock.stage("train"):
         fitted = fit(
             job.run,

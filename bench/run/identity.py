@@ -58,6 +58,16 @@ class Run(BaseModel):
         return self.model.name
 
     @property
+    def trained(self) -> bool:
+        """Whether anything is trained; a budget of no steps scores the checkpoint as its recipe loads it."""
+        return self.contract.budget.steps > 0
+
+    @property
+    def method(self) -> str:
+        """How the model is tuned: its recipe's method, or "none"."""
+        return self.recipe.method if self.trained else "none"
+
+    @property
     def template(self) -> str:
         """The prompt template in force: the contract's, unless the spec must have its own."""
         return self.model.template or self.contract.template

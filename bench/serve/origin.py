@@ -59,6 +59,11 @@ def origin(stored: Stored, base: Path | None = None) -> Origin:
 
 def saved_weights(stored: Stored) -> Path:
     """The folder of a record's weights, every file as the run saved it. Raises `Incomparable`."""
+    if not stored.record.run.trained:
+        raise Incomparable(
+            f"{stored.record.id} was not trained, so it left no weights: it is the checkpoint as it is; "
+            "run it under a budget of 1 step or more"
+        )
     for name, digest in stored.record.artifacts.items():
         file = stored.folder / name
         if not file.is_file():

@@ -160,7 +160,8 @@ class Record(_Part):
     #: The run whose untuned model gave the base answers, which this record holds a copy of; none where this
     #: run's did, and in older records.
     base_from: str | None = None
-    final_loss: float
+    #: None where nothing was trained.
+    final_loss: float | None
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.
     files: dict[str, str]

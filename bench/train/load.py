@@ -31,7 +31,7 @@ from bench.train.numerics import chosen_type, optimizer
 
 @dataclass
 class Loaded:
-    """A model ready for its trainer."""
+    """A model ready for its trainer, or to answer as it is where nothing is trained."""
 
     model: Any
     tokenizer: Any
@@ -88,20 +88,18 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         _keep_differentiable(model)
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
-    adapter = run.recipe.adapter
-    if run.recipe.method == "freeze":
+    adapter = run.recipe.adapter and run.trained
+    if run.recipe.method == "freeze" and run.trained:
         freeze(model, run.recipe.last_blocks, encoder_decoder=run.model.objective == "seq2seq")
     if adapter:
         model = _with_adapter(model, run, quantised is not None)
-    name = "transformers"
-    if adapter:
-        name = "bitsandbytes+peft" if quantised else "peft"
+    parts = [*(["bitsandbytes"] if quantised else []), *(["peft"] if adapter else [])]
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         adapter=adapter,
         backend=Backend(
-            name=name,
+            name="+".join(parts) or "transformers",
             reason=_reason(run),
             fallbacks=tuple(fallbacks),
             precision=str(dtype).removeprefix("torch."),
@@ -148,20 +146,21 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
     set_seed(run.seed)
-    model = FastLanguageModel.get_peft_model(
-        model,
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=recipe.targets,
-        bias="none",
-        use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
-        random_state=run.seed,
-    )
+    if run.trained:
+        model = FastLanguageModel.get_peft_model(
+            model,
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=recipe.targets,
+            bias="none",
+            use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
+            random_state=run.seed,
+        )
     return Loaded(
         model=model,
         tokenizer=tokenizer,
-        adapter=True,
+        adapter=run.trained,
         backend=Backend(
             name="unsloth",
             reason="recipe asks for 4 bit and unsloth is installed",

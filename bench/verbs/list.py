@@ -74,7 +74,9 @@ def _runs(out: Path) -> list[dict[str, Any]]:
             "data": f"{item.record.run.contract.train.name} {item.record.run.contract.budget}",
             "differs in": apart[item.record.id],
             "ROUGE-L": f"{item.record.scores['tuned']['rougeL'].mean:.3f}",
-            "over base": f"{item.record.gain['rougeL'].mean:+.3f}",
+            "over base": f"{item.record.gain['rougeL'].mean:+.3f}"
+            if item.record.run.trained
+            else "not trained",
             "finished": item.record.provenance.finished[:16].replace("T", " "),
         }
         for item in stored

@@ -120,7 +120,7 @@ def _facts(stored: Stored, width: int) -> str:
         memory += f", {words.size(spent.peak_gpu_memory)} GPU"
     pairs = [
         ("Model", f"{run.model.checkpoint}, {run.scale} scale, {run.model.licence}, seed {run.seed}"),
-        ("Method", f"{run.recipe.method}, {_recipe(stored)}"),
+        ("Method", f"{run.method}, {_recipe(stored)}" if run.trained else "none, the checkpoint as it is"),
         ("Backend", f"{record.backend.name}: {record.backend.reason}; {record.backend.precision}"),
         ("Spent", f"{spent.steps} of {budget.steps} steps, {spent.examples} of {budget.examples} examples, "
                   f"effective batch {spent.effective_batch} of {budget.effective_batch}"),
@@ -162,6 +162,8 @@ def _scores(stored: Stored) -> list[str]:
     for row, name in names.items():
         if row in record.scores:
             table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
+    if not record.run.trained:
+        return columns([row for row in table if row[0] != "tuned"], right=range(1, len(KINDS) + 1))
     table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
     return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
 
