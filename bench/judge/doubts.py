@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.stats import Interval
-from bench.store.record import Record
+from bench.store.record import BASE, BASE_CHAT, Record
 
 
 class Code(StrEnum):
@@ -24,6 +24,7 @@ class Code(StrEnum):
     DEQUANTISED = "dequantised"
     END_TOKEN = "end-token"
     OWN_TEMPLATE = "own-template"
+    CHAT_BASE = "chat-base"
     TUNED = "tuned"
     REPEATED_EPOCHS = "repeated-epochs"
     TRUNCATED_TRAINING = "truncated-training"
@@ -102,6 +103,9 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
         yield Doubt(Code.END_TOKEN, run.name, names=tuple(disagreements))
     if run.template != run.contract.template:
         yield Doubt(Code.OWN_TEMPLATE, run.name, names=(run.template,))
+    bases = [records[0].scores[row]["rougeL"].mean for row in (BASE, BASE_CHAT) if row in records[0].scores]
+    if len(set(bases)) > 1:
+        yield Doubt(Code.CHAT_BASE, run.name, names=(run.template,), values=tuple(bases))
     if run.tuned_in:
         yield Doubt(Code.TUNED, run.name, count=run.tuned_in)
 

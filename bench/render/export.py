@@ -115,6 +115,8 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "rank": list(row.rank),
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
+        "base_chat": _intervals(row.chat) if row.chat else None,
+        "gain_over": row.first.gain_over,
         "gain": _intervals(row.gain),
         "further": [stored.record.further for stored in row.stored],
         "trainable_parameters": row.cost.trainable_parameters,
@@ -148,7 +150,7 @@ def _flat(group: Group) -> list[dict[str, Any]]:
         data = _row(row)
         low, high = data.pop("rank")
         del data["further"]
-        scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
+        scores = {name: data.pop(name) for name in ("tuned", "base", "gain", "base_chat")}
         data["seeds"] = " ".join(map(str, data["seeds"]))
         data["runs"] = " ".join(data["runs"])
         data["notes"] = "; ".join(note["name"] for note in data["notes"])
@@ -159,11 +161,13 @@ def _flat(group: Group) -> list[dict[str, Any]]:
     return made
 
 
-def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
+def _columns(
+    scores: Mapping[str, Mapping[str, Mapping[str, float | None]] | None],
+) -> dict[str, float | None]:
     """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
     values = {}
     for row, by_kind in scores.items():
-        for kind in KINDS:
+        for kind in KINDS if by_kind else ():
             for part, value in by_kind[kind].items():
                 name = "_".join(
                     [kind, *([row] if row != "tuned" else []), *([part] if part != "mean" else [])]

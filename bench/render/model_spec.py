@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from bench.spec import ModelSpec
@@ -36,22 +35,14 @@ COPIED = """\
 """
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a checkpoint says of itself that is no key of a spec."""
-
-    positions: int | None = None
-    chat_template: bool = False
-
-
 def copied(name: str, text: str) -> str:
     """A registered model's file under another name."""
     return COPIED.format(name=name) + text
 
 
-def toml(spec: ModelSpec, facts: Facts) -> str:
-    """The file of a spec, with comments."""
-    lines = [HEAD.format(name=spec.name), *_facts(spec, facts), "", "[recipe]"]
+def toml(spec: ModelSpec, positions: int | None = None, chat_template: bool = False) -> str:
+    """The file of a spec, with comments; `positions` and whether it has a chat template are remarked."""
+    lines = [HEAD.format(name=spec.name), *_facts(spec, positions, chat_template), "", "[recipe]"]
     recipe = {key: value for key, value in dict(spec.recipe).items() if key in CHOICES}
     pairs = [(f"{key} = {_value(value)}", CHOICES[key]) for key, value in recipe.items()]
     lines += _commented(pairs)
@@ -61,7 +52,7 @@ def toml(spec: ModelSpec, facts: Facts) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(spec: ModelSpec, facts: Facts) -> Iterator[str]:
+def _facts(spec: ModelSpec, positions: int | None, chat_template: bool) -> Iterator[str]:
     local = spec.checkpoint.startswith((".", "/"))
     if not local:
         where = "of the hub"
@@ -78,12 +69,12 @@ def _facts(spec: ModelSpec, facts: Facts) -> Iterator[str]:
     pairs.append((f"parameters = {spec.parameters:_}", ""))
     if spec.gated:
         pairs.append(("gated = true", "the hub asks to accept its licence first"))
-    if facts.chat_template:
+    if chat_template:
         pairs.append(('# template = "chat"', "it has a chat template; such a row is badged"))
     pairs.append((f"source = {_value(spec.source)}", "why the recipe is as it is, for the next reader"))
     yield from _commented(pairs)
-    if facts.positions:
-        yield f"# It has {facts.positions} positions: --max-length may not be greater."
+    if positions:
+        yield f"# It has {positions} positions: --max-length may not be greater."
 
 
 def _commented(pairs: list[tuple[str, str]]) -> Iterator[str]:

@@ -17,13 +17,14 @@ import torch
 from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
-from bench.prompt import render
+from bench.prompt import CHAT, render
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
 from bench.spec import Budget, Example
 from bench.stats import Interval
 from bench.store.record import (
+    BASE_CHAT,
     CARD,
     COMPLETIONS,
     CURVE,
@@ -55,14 +56,14 @@ class Outcome:
     followed: int
     selection: Selection
     fitted: Fitted
-    base: Sequence[Completion]
-    tuned: Sequence[Completion]
+    #: Row ("tuned", and those of the untuned model) -> what was written.
+    answers: Mapping[str, Sequence[Completion]]
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
     #: Evaluation prompts that were cut to the contract's length.
     cut_prompts: int
-    #: The run whose untuned model gave `base`; none where this one's did.
+    #: The run whose untuned model gave the base's answers; none where this one's did.
     base_from: str | None = None
 
 
@@ -112,9 +113,10 @@ def record_of(
         },
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
+        gain_over=outcome.scores.gain_over,
         written={
-            "tuned": written(outcome.tuned, examples, job.run.template),
-            "base": written(outcome.base, examples, job.run.template),
+            row: written(answers, examples, CHAT if row == BASE_CHAT else job.run.template)
+            for row, answers in outcome.answers.items()
         },
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
@@ -139,7 +141,6 @@ def _scores(outcome: Outcome) -> dict[str, object]:
 
 
 def _completions(outcome: Outcome) -> list[dict[str, object]]:
-    rows = zip(outcome.selection.eval, outcome.base, outcome.tuned, strict=True)
     return [
         {
             "id": example.id,
@@ -147,10 +148,9 @@ def _completions(outcome: Outcome) -> list[dict[str, object]]:
             "context": example.context,
             "references": list(example.answers),
             "category": example.category,
-            "base": base.text,
-            "tuned": tuned.text,
+            **{row: answers[place].text for row, answers in outcome.answers.items()},
         }
-        for example, base, tuned in rows
+        for place, example in enumerate(outcome.selection.eval)
     ]
 
 

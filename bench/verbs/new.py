@@ -83,12 +83,12 @@ def _draft(source: str) -> _Draft:
     place = Path(source).expanduser()
     if place.suffix == gguf.SUFFIX and files.is_file(place):
         spec = registry.gguf_model(place)
-        return _of_path(spec, model_spec.Facts())
+        return _of_path(spec)
     if files.is_folder(place):
         return _of_folder(place)
     if HUB_NAME.fullmatch(source):
         spec = hub.published_model(source)
-        return _Draft(spec.name, model_spec.toml(spec, model_spec.Facts(positions(spec.config))), local=False)
+        return _Draft(spec.name, model_spec.toml(spec, positions(spec.config)), local=False)
     spec = registry.find_model(source)
     (file,) = (file for file in registry.spec_files(FOLDER) if file.stem == source)
     return _Draft(source, model_spec.copied(source, files.text(file)), spec.checkpoint.startswith("/"))
@@ -96,13 +96,13 @@ def _draft(source: str) -> _Draft:
 
 def _of_folder(folder: Path) -> _Draft:
     spec = registry.local_model(folder)
-    return _of_path(spec, model_spec.Facts(positions(spec.config), local.has_chat_template(folder)))
+    return _of_path(spec, positions(spec.config), local.has_chat_template(folder))
 
 
-def _of_path(spec: ModelSpec, facts: model_spec.Facts) -> _Draft:
+def _of_path(spec: ModelSpec, held: int | None = None, chat_template: bool = False) -> _Draft:
     """A checkpoint below the current folder is named relatively to the spec, so that both can move."""
     place = Path(spec.checkpoint)
     if place.is_relative_to(Path.cwd().resolve()):
         text = f"../{place.relative_to(Path.cwd().resolve()).as_posix()}"
         spec = spec.model_copy(update={"checkpoint": text})
-    return _Draft(spec.name, model_spec.toml(spec, facts), local=True)
+    return _Draft(spec.name, model_spec.toml(spec, held, chat_template), local=True)

@@ -15,7 +15,7 @@ from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
-from bench.store.record import Stage
+from bench.store.record import BASE, BASE_CHAT, Stage
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: Characters of one answer; the record has the whole.
@@ -157,14 +157,15 @@ def _recipe(stored: Stored) -> str:
 
 def _scores(stored: Stored) -> list[str]:
     record = stored.record
-    names = {"tuned": "tuned", "base": "untuned", **REFERENCES}
+    names = {"tuned": "tuned", BASE: "untuned", BASE_CHAT: "untuned, in its own chat template", **REFERENCES}
     table = [["", *(LABELS[kind] for kind in KINDS)]]
     for row, name in names.items():
         if row in record.scores:
             table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
     if not record.run.trained:
         return columns([row for row in table if row[0] != "tuned"], right=range(1, len(KINDS) + 1))
-    table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
+    over = "tuned over the better untuned" if BASE_CHAT in record.scores else "tuned over untuned"
+    table.append([over, *(words.change(record.gain[kind].mean) for kind in KINDS)])
     return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
 
 
