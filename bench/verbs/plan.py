@@ -6,15 +6,13 @@ import argparse
 from statistics import median
 from typing import Any
 
-from bench import devices, provenance
 from bench.data import layout
 from bench.render.tables import columns
 from bench.render.text import costs
 from bench.run import cost
 from bench.run.identity import Run
-from bench.run.shape import stored_bytes
 from bench.store.ledger import Ledger, Stored
-from bench.verbs import Output, request
+from bench.verbs import Output, fitting, request
 from bench.versions import environment
 
 
@@ -53,7 +51,7 @@ def execute(args: argparse.Namespace) -> Output:
     predicted = _costs(asked, card, [*finished, *ledger.measured()[0]])
     text = "\n".join([*contracts, *read, "", table, "", total, *asked.notes])
     if predicted:
-        text += "\n\n" + costs.table(predicted, _device(card))
+        text += "\n\n" + costs.table(predicted, fitting.named(card))
     contract = asked.contract.model_dump(mode="json")
     data = {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes}
     return Output(text, data | {"costs": [costs.as_data(each) for each in predicted]})
@@ -75,15 +73,7 @@ def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
     what = cost.setting(run.model, run.recipe, run.backend, run.device)
     if what is None:
         return None
-    stored = stored_bytes(run.model.config)
-    if card is None and run.device == "cuda":
-        gpu = min(devices.here().gpus, key=lambda gpu: gpu.memory)
-        alike = next((each for name, each in cost.CARDS.items() if name.partition("-")[0] in gpu.name), None)
-        card = alike or cost.CARDS["24GB"]
-        return cost.cost(what, run.contract, gpu.memory, card, stored=stored)
-    if card is not None:
-        return cost.cost(what, run.contract, card.memory, card, stored=stored)
-    return cost.cost(what, run.contract, _memory(), cores=provenance.cores(), stored=stored)
+    return fitting.forecast(what, run.contract, card, run.model.config)
 
 
 def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
@@ -111,22 +101,6 @@ def _corrected(
     if not memory:
         return costs.Predicted(run, value)
     return costs.Predicted(run, value.scaled(median(memory), median(time)), len(memory))
-
-
-def _memory() -> int:
-    """Bytes of this machine."""
-    import psutil  # here: on Unix it needs modules that Windows lacks
-
-    return int(psutil.virtual_memory().total)
-
-
-def _device(card: cost.Card | None) -> str:
-    if card:
-        return f"{card.name}, {card.memory / cost.GIB:.1f} GB"
-    here = devices.here()
-    if here.gpus:
-        return here.gpus[0].name
-    return f"{provenance.cores()} CPU cores, {_memory() / cost.GIB:.1f} GB"
 
 
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
