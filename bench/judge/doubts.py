@@ -22,6 +22,7 @@ class Code(StrEnum):
     ONE_SEED = "one-seed"
     MINI = "mini"
     DEQUANTISED = "dequantised"
+    ADAPTER = "adapter"
     END_TOKEN = "end-token"
     OWN_TEMPLATE = "own-template"
     CHAT_BASE = "chat-base"
@@ -98,6 +99,9 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
         yield Doubt(Code.MINI, run.name)
     if run.checkpoint.dequantised_from:
         yield Doubt(Code.DEQUANTISED, run.name, names=(run.checkpoint.dequantised_from,))
+    if base := run.checkpoint.base:
+        names = (run.checkpoint.source, str(run.checkpoint.adapter)[:8], base.revision[:8])
+        yield Doubt(Code.ADAPTER, run.name, names=names)
     disagreements = dict.fromkeys(filter(None, (record.backend.end_token for record in records)))
     if disagreements:
         yield Doubt(Code.END_TOKEN, run.name, names=tuple(disagreements))

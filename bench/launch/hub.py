@@ -9,6 +9,7 @@ commit that the cache holds is named. A pinned commit that is whole in the cache
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from bench.train.local import deciding
 
 #: Seconds until an answer of the hub has to come.
 TIMEOUT = 10.0
+#: A checkpoint of the hub, at a branch or commit if one is named.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = ("model-", ".safetensors")

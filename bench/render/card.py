@@ -143,6 +143,8 @@ def _code(record: Record, adapter: bool) -> str:
         base = f'"{_base(record)}"'
         if run.checkpoint.kind == "twin":
             base = f'"path/to/models/twins/{run.model.twin}"'
+        elif run.checkpoint.kind == "adapter":
+            base = '"path/to/the base with its first adapter merged"'
         elif run.checkpoint.kind == "gguf":
             base = f'"path/to/folder", gguf_file="{run.checkpoint.source}"'
         return LOAD_ADAPTER.format(base=base, folder="path/to/adapter")

@@ -110,6 +110,14 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         lambda doubt: f"weights dequantised from {doubt.names[0]}, not the published ones",
         _nothing,
     ),
+    Code.ADAPTER: (
+        "adapter",
+        lambda doubt: (
+            f"starts from the adapter {doubt.names[0]}, merged (adapter {doubt.names[1]}, base "
+            f"{doubt.names[2]}); 'untuned' is that start"
+        ),
+        _nothing,
+    ),
     Code.END_TOKEN: ("end token", lambda doubt: "; ".join(doubt.names), _nothing),
     Code.OWN_TEMPLATE: (
         "own template",

@@ -167,7 +167,9 @@ def _columns(
     """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
     values = {}
     for row, by_kind in scores.items():
-        for kind in KINDS if by_kind else ():
+        if by_kind is None:
+            continue
+        for kind in KINDS:
             for part, value in by_kind[kind].items():
                 name = "_".join(
                     [kind, *([row] if row != "tuned" else []), *([part] if part != "mean" else [])]

@@ -27,9 +27,12 @@ class Checkpoint(BaseModel):
     #: Commit; or digest of the folder's weights, configuration and tokenizer; or of the GGUF file; or of the
     #: configuration that random weights were made for.
     revision: str
-    kind: Literal["hub", "folder", "twin", "gguf", "random"]
+    kind: Literal["hub", "folder", "twin", "gguf", "random", "adapter"]
     #: The type that the weights were stored in before they were dequantised; none where they never were.
     dequantised_from: str | None = None
+    #: Of an adapter that is merged into its base: its own digest, and the base. `revision` is over both.
+    adapter: str | None = None
+    base: Checkpoint | None = None
 
 
 class Run(BaseModel):

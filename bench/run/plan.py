@@ -47,7 +47,11 @@ def plan(
         check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
-        if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
+        if checkpoint.kind in (
+            "folder",
+            "gguf",
+            "adapter",
+        ):  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(

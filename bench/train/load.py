@@ -24,7 +24,8 @@ from transformers import (
 from bench.errors import OtherCheckpoint, Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
 from bench.spec import Device
-from bench.train import end_token, gguf, random_weights
+from bench.train import adapter as adapters
+from bench.train import end_token, random_weights
 from bench.train.freeze import freeze
 from bench.train.numerics import chosen_type, optimizer
 
@@ -42,7 +43,7 @@ class Loaded:
 
 def load(run: Run, folder: Path | None) -> Loaded:
     """The run's model with its adapter attached; `folder` is a twin's or a local checkpoint's,
-    or a GGUF file.
+    or a GGUF file, or a saved adapter's.
 
     Raises `Unreachable` for a hub model that is gated or out of reach, `UnsafeRequest` for
     weights that are not safetensors.
@@ -51,7 +52,7 @@ def load(run: Run, folder: Path | None) -> Loaded:
     if run.checkpoint.kind == "random":
         source = str(random_weights.loadable(run.model, run.checkpoint.revision))
     elif folder:
-        source = str(gguf.loadable(folder, run.checkpoint.revision))
+        source = str(adapters.loadable(folder, run.checkpoint))
     revision = run.checkpoint.revision if run.checkpoint.kind == "hub" else None
     try:
         if run.backend == "unsloth":

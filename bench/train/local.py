@@ -151,7 +151,7 @@ def _check_parts(folder: Path) -> None:
 
 def check_targets(model: str, folder: Path, targets: Sequence[str]) -> None:
     """Raise `RequestError` for a module to be adapted that the weights in a folder do not have."""
-    tensors = [name for file in sorted(folder.glob("*.safetensors")) for name in _shapes(file)]
+    tensors = [name for file in sorted(folder.glob("*.safetensors")) for name in shapes(file)]
     modules = {name.rpartition(".")[0] for name in tensors} | {"lm_head"}  # a tied head is not stored
     names = {module.rpartition(".")[2] for module in modules}
     if not targets:
@@ -164,10 +164,10 @@ def check_targets(model: str, folder: Path, targets: Sequence[str]) -> None:
 
 
 def _parameters(weights: Path) -> int:
-    return sum(map(math.prod, _shapes(weights).values()))
+    return sum(map(math.prod, shapes(weights).values()))
 
 
-def _shapes(weights: Path) -> dict[str, list[int]]:
+def shapes(weights: Path) -> dict[str, list[int]]:
     """Tensor -> shape by a safetensors header. Raises `SpecError` where the file is not whole."""
     try:
         with files.opened(weights) as handle:

@@ -73,7 +73,7 @@ def _models(card: cost.Card | None) -> Output:
             }
         )
     lines = [*columns(table, right=[1]), ""]
-    without = [row["model"] for row in rows if not row["twin"]]
+    without = [str(row["model"]) for row in rows if not row["twin"]]
     twins = "Twins" if not without else f"Twins of all but {listed(without)}"
     told = (
         f"here: the published checkpoint tuned under its recipe, budget 60x8, 512 tokens, on "

@@ -15,12 +15,12 @@ from pathlib import Path
 from bench import files, registry
 from bench.errors import RequestError
 from bench.launch import hub
+from bench.launch.hub import HUB_NAME
 from bench.render import model_spec
 from bench.run.plan import positions
 from bench.spec import NAME, ModelSpec
 from bench.train import gguf, local
 from bench.verbs import Output
-from bench.verbs.model_options import HUB_NAME
 
 FOLDER = "models"
 
