@@ -72,9 +72,7 @@ class Index:
         ends = np.cumsum(counts)
         offsets = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
         texts = self._texts[np.repeat(self._starts[keys], counts) + offsets]
-        pairs, shared = np.unique(
-            np.repeat(askers, counts) * len(self._keys_of) + texts, return_counts=True
-        )
+        pairs, shared = np.unique(np.repeat(askers, counts) * len(self._keys_of) + texts, return_counts=True)
         askers, texts = np.divmod(pairs, len(self._keys_of))
         enough = SHARE * shared >= self._keys_of[texts]
         bounds = np.searchsorted(askers[enough], np.arange(1, len(letters)))

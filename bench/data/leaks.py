@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from sys import intern
 
 from bench.data import index, spelling
 from bench.spec import Example
@@ -197,10 +196,13 @@ def jaccard(left: Text, right: Text) -> float:
 
 def _is_far(left: Text, right: Text) -> bool:
     """Whether more words differ than typos account for."""
+    if len(left.words) > len(right.words):
+        left, right = right, left
     common = left.counts.keys() & right.counts.keys()
-    shared = sum(min(left.counts[word], right.counts[word]) for word in common)
-    fewer, more = sorted((len(left.words), len(right.words)))
-    return more - shared > MOST_CHANGED + fewer // 10
+    most = len(right.words) - MOST_CHANGED - len(left.words) // 10
+    if len(common) + len(left.words) - len(left.counts) < most:  # even if every repeated word is shared
+        return True
+    return sum(min(left.counts[word], right.counts[word]) for word in common) < most
 
 
 def _is_alike(left: Text, right: Text) -> bool:
@@ -288,4 +290,4 @@ def _is_long(text: Text) -> bool:
 
 def _grams(letters: str) -> list[str]:
     starts = range(len(letters) - index.GRAM + 1)
-    return [intern(letters[start : start + index.GRAM]) for start in starts] or [letters]
+    return [letters[start : start + index.GRAM] for start in starts] or [letters]
