@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from bench import __version__
+from bench import __version__, config
 from bench.errors import BenchError, RequestError, UnknownName
 from bench.render.clean import printable
 from bench.verbs import Output
@@ -60,14 +60,15 @@ def run_verb(arguments: list[str]) -> int:
     try:
         if verb is not None and verb not in VERBS:
             raise UnknownName("verb", verb, VERBS)
-        parser = parser_of(verb)
-        args = parser.parse_args(arguments)
+        if verb is None:
+            parser = parser_of(None)
+            parser.parse_args(arguments)
+            parser.print_help()
+            return 0
+        args = config.parsed(parser_of, verb, arguments)
     except RequestError as error:
         _complain(error, as_json="--json" in arguments)
         return error.exit_code
-    if args.verb is None:
-        parser.print_help()
-        return 0
     try:
         output = import_module(VERBS[args.verb][0]).execute(args)
         if output.pieces is not None and not args.json:
@@ -134,6 +135,7 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
     for name, (module, purpose) in VERBS.items():
         sub = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print JSON")
+        config.add(sub)
         if name == verb:
             import_module(module).configure(sub)
     return parser

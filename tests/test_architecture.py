@@ -33,6 +33,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("bench.render",),
     ("bench.launch", "bench.versions"),
     ("bench.serve",),
+    ("bench.config",),
     ("bench.verbs",),
     ("bench.api", "bench.cli"),
 ]
