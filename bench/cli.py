@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "ask": ("bench.verbs.ask", "a run's answers to your own questions, tuned and untuned"),
     "export": ("bench.verbs.export", "an adapter or merged weights, checked by answering the test anew"),
     "serve": ("bench.verbs.serve", "runs behind an HTTP API, OpenAI's included"),
+    "env": ("bench.verbs.env", "program, machine and settings, as a report of a defect needs them"),
     "twins": ("bench.verbs.twins", "build or verify the miniature models"),
 }
 
