@@ -44,6 +44,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("bench.verbs.export", "an adapter or merged weights, checked by answering the test anew"),
     "serve": ("bench.verbs.serve", "runs behind an HTTP API, OpenAI's included"),
     "env": ("bench.verbs.env", "program, machine and settings, as a report of a defect needs them"),
+    "help": ("bench.verbs.help", "a topic of the documentation, or a verb's options"),
+    "completion": ("bench.verbs.completion", "a script that completes verbs, options and names in a shell"),
     "twins": ("bench.verbs.twins", "build or verify the miniature models"),
 }
 

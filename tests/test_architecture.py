@@ -19,6 +19,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.errors",
         "bench.files",
         "bench.harness",
+        "bench.packaged",
         "bench.prompt",
         "bench.provenance",
         "bench.registry",

@@ -7,7 +7,7 @@ that verb alone, and so does `BENCH_RUN_JOBS`. A flag that a variable or the fil
 `--no-FLAG`.
 Paths are relative to the current folder wherever they stand, and no file is read that was not named.
 `args.sources` keeps which values did not come from the command line, `args.words` the command line that would
-have given them.
+have given them, `args.parser_of` the way to the parsers, for verbs that speak of all verbs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def parsed(parser_of: ParserOf, verb: str, arguments: Sequence[str]) -> argparse
         raise RequestError(f"{OPTION} must be written in full")
     places = [place for place in parsers if chosen(parser, args)[: len(place)] == place]
     given = _given(parser, parsers, words)
-    args.sources, args.words = {}, None
+    args.sources, args.words, args.parser_of = {}, None, parser_of
     for place in places:
         _fill(args, parsers[place], place, given, lower)
     if args.sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 OPTION = "--config"
@@ -16,14 +16,28 @@ Place = tuple[str, ...]
 def parsers_of(parser: argparse.ArgumentParser, verb: str) -> dict[Place, argparse.ArgumentParser]:
     """A verb's parser and those of its actions, by their places."""
     (verbs,) = subparsers(parser)
-    return dict(_walk((verb,), verbs._name_parser_map[verb]))
+    return walk((verb,), verbs._name_parser_map[verb])
 
 
-def _walk(place: Place, parser: argparse.ArgumentParser) -> Iterator[tuple[Place, argparse.ArgumentParser]]:
-    yield place, parser
+def walk(place: Place, parser: argparse.ArgumentParser) -> dict[Place, argparse.ArgumentParser]:
+    """A parser and all below it, by their places."""
+    held = {place: parser}
     for actions in subparsers(parser):
-        for name, held in actions._name_parser_map.items():
-            yield from _walk((*place, name), held)
+        for name, below in actions._name_parser_map.items():
+            held |= walk((*place, name), below)
+    return held
+
+
+def complete(parser_of: Callable[[str], argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """The parser with the options of every verb; all of them are imported."""
+    root = parser_of("")
+    (verbs,) = subparsers(root)
+    for name in verbs._name_parser_map:
+        verbs._name_parser_map[name] = parsers_of(parser_of(name), name)[(name,)]
+    for held in walk((), root).values():
+        for actions in subparsers(held):
+            actions.choices = actions._name_parser_map  # a verb may have hidden them
+    return root
 
 
 def subparsers(parser: argparse.ArgumentParser) -> list[Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from bench import __version__, devices, provenance, registry
+from bench import __version__, devices, packaged, provenance
 from bench.cache import cache_root
 from bench.render import words
 from bench.render.tables import columns
@@ -60,13 +60,13 @@ def execute(args: argparse.Namespace) -> Output:
 
 
 def _program() -> dict[str, Any]:
-    is_checkout = (registry.ROOT / ".git").exists()  # else git would answer for a folder above
-    tree = provenance.tree(registry.ROOT) if is_checkout else provenance.Tree(None, False)
+    is_checkout = (packaged.ROOT / ".git").exists()  # else git would answer for a folder above
+    tree = provenance.tree(packaged.ROOT) if is_checkout else provenance.Tree(None, False)
     return {
         "version": __version__,
         "commit": tree.commit,
         "changed": tree.dirty,
-        "installed": str(Path(registry.__file__).parent),
+        "installed": str(Path(packaged.__file__).parent),
     }
 
 
