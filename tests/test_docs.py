@@ -104,7 +104,8 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
 
 def built(folder: Path, out: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("mkdocs", reason="mkdocs-material is not installed")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(out)]
+    # not -q: mkdocs then counts no warning, and strict means nothing
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(out)]
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=folder)
 
 
