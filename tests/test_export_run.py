@@ -292,7 +292,7 @@ def test_a_space_answers_as_the_run_did(tmp_path: Path, monkeypatch: pytest.Monk
     shutil.rmtree(tmp_path / "merged")
     place = place.rename(tmp_path / "elsewhere")
     app = app_of(place, monkeypatch)
-    rows = stored.completions()[:6]
+    rows = stored.completions[:6]
     assert [app.answer(row["question"]) for row in rows] == [row["tuned"] for row in rows]
     assert len({row["tuned"] for row in rows}) > 1
     kind, given = app.page()

@@ -9,7 +9,7 @@ from bench.errors import RequestError
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
 from bench.render.text.verification import verified
-from bench.serve import space
+from bench.serve.pages import space
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 
@@ -63,7 +63,7 @@ def execute(args: argparse.Namespace) -> Output:
                 f"not pushed to {args.push}: the answers are not those that were scored; --force pushes"
             )
     if args.space and not (holds or args.force):
-        lines.append(f"{args.space} not written: the answers are not those that were scored; --force writes it")
+        lines.append(f"{args.space} not written: answers are not those that were scored; --force writes it")
     elif args.space:
         space.write(args.space, stored, args.to, args.push if "pushed" in data else None, verified(result))
         data["space"] = str(args.space)

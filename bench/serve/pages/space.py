@@ -1,7 +1,7 @@
 """The files of a Hugging Face Space that answers with an exported model.
 
     DIR/README.md          the header that the hub reads, and what the run was
-        app.py             a Gradio page; `bench.serve.space.app` as it stands
+        app.py             a Gradio page; `bench.serve.pages.app` as it stands
         space.json         model, prompt and facts for the page
         requirements.txt   the versions that the run was scored under
         model/             the weights, where they were not pushed to a repository of their own
