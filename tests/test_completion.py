@@ -41,9 +41,7 @@ def completed(script: Path, folder: Path, *words: str) -> list[str]:
 
 def test_verbs_and_options_are_completed(script: Path, tmp_path: Path) -> None:
     assert completed(script, tmp_path, "ver") == ["verify"]
-    assert completed(script, tmp_path, "") == ["-h", "--help", "--version", *VERBS] or set(
-        completed(script, tmp_path, "")
-    ) >= set(VERBS)
+    assert set(completed(script, tmp_path, "")) >= set(VERBS)
     assert completed(script, tmp_path, "run", "--eval-l") == ["--eval-limit"]
     assert completed(script, tmp_path, "run", "--scale", "") == ["auto", "mini", "full"]
     assert completed(script, tmp_path, "data", "im") == ["import"]
