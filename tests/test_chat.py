@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 from served import LORA, finished, folder
@@ -71,6 +73,28 @@ def test_a_port_in_use_is_one_line(
         words = ["chat", finished(LORA).record.id, "--out", str(folder())]
         assert run_verb([*words, "--port", str(taken.getsockname()[1])]) == 2
     assert "choose another --port" in capsys.readouterr().err
+
+
+def test_the_page_is_there_until_an_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gradio", reason="gradio is not installed (bench-sft[chat])")
+    stored, pages = finished(LORA), []
+
+    def interrupted() -> None:
+        address = capsys.readouterr().err.split(" at ")[1].split()[0]
+        pages.append((address, urlopen(address, timeout=20).read().decode()))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.verbs.chat.wait", interrupted)
+    words = ["chat", stored.record.id, "--out", str(folder()), "--port", "0", "--json"]
+    assert run_verb(words) == 0
+    ((address, page),) = pages
+    assert json.loads(capsys.readouterr().out) == {"run": stored.record.id, "address": address}
+    assert address.startswith("http://127.0.0.1:")
+    assert f"bench chat {stored.record.id}" in page
+    with pytest.raises(URLError):
+        urlopen(address, timeout=5)
 
 
 class Hostile(Engine):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,9 @@ def of_variables(parsers: Parsers) -> Level:
 
 def of_file(file: Path, parsers: Parsers, verb: str, parser_of: ParserOf) -> Level:
     """The values of a file for a verb. Raises `SpecError` with all unknown keys, `RequestError`."""
-    from bench import files  # here: a command line without a file needs none of it
+    import tomllib  # here: a command line without a file needs none of it
+
+    from bench import files
 
     try:
         tree = tomllib.loads(files.text(file))

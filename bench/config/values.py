@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +75,8 @@ def _one(action: argparse.Action, text: str, where: str) -> Any:
 
 
 def _split(text: str, where: str) -> list[str]:
+    import shlex  # here: few variables need it
+
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -42,10 +42,15 @@ def execute(args: argparse.Namespace) -> Output:
     address = chat.launch(page, port)
     print(f"bench: {engine.id} at {address} (interrupt to end)", file=sys.stderr, flush=True)
     try:
-        threading.Event().wait()
+        wait()
     except KeyboardInterrupt:
         page.close(verbose=False)
     return Output("", {"run": engine.id, "address": address})
+
+
+def wait() -> None:
+    """Do nothing until an interrupt."""
+    threading.Event().wait()
 
 
 def _free(port: int) -> int:

@@ -9,7 +9,6 @@ from bench.errors import RequestError
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
 from bench.render.text.verification import verified
-from bench.serve.pages import space
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 
@@ -45,6 +44,8 @@ def execute(args: argparse.Namespace) -> Output:
         raise RequestError(f"--push {args.push}: expected OWNER/NAME")
     stored = run_options.stored(args.run, args)
     if args.space:
+        from bench.serve.pages import space
+
         space.check(args.space, stored, args.merge is not None)
     run_options.prepare(stored)
     from bench.serve.export import export  # here: it loads torch
