@@ -20,6 +20,7 @@ from served import LORA, finished, folder
 from bench.cli import run_verb
 from bench.serve.engine import Engine
 from bench.serve.pages import chat
+from bench.verbs.chat import free_port
 
 HOSTILE = "<img src=x onerror=\"document.title='broken'\"><script>alert(1)</script> **bold** {{7*7}}"
 
@@ -138,7 +139,7 @@ def test_the_page_shows_hostile_answers_as_text_and_calls_nobody(engine: Engine,
     hostile = Hostile.__new__(Hostile)
     hostile.__dict__.update(engine.__dict__)
     page = chat.page(hostile, ())
-    address = chat.launch(page, 0)
+    address = chat.launch(page, free_port(0))
     try:
         browser.get(address)
         texts = until(lambda: fields(browser))

@@ -31,7 +31,7 @@ def execute(args: argparse.Namespace) -> Output:
     except PackageNotFoundError:
         raise RequestError("bench chat: gradio is not installed; pip install 'bench-sft[chat]'") from None
     stored = run_options.stored(args.run, args)
-    port = _free(args.port)
+    port = free_port(args.port)
     run_options.prepare(stored)
     from bench.serve.engine import Engine  # here: they load torch
     from bench.serve.pages import chat
@@ -53,7 +53,7 @@ def wait() -> None:
     threading.Event().wait()
 
 
-def _free(port: int) -> int:
+def free_port(port: int) -> int:
     """The port, if nobody has it, or a free one for 0. Raises `RequestError`."""
     import socket
 
