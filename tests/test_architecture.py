@@ -32,7 +32,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("bench.run", "bench.judge", "bench.twins", "bench.curate"),
     ("bench.render",),
     ("bench.launch", "bench.versions"),
-    ("bench.serve",),
+    ("bench.serve", "bench.metrics"),
     ("bench.verbs",),
     ("bench.api", "bench.cli"),
 ]

@@ -31,6 +31,7 @@ from bench.store.record import Failure, LeftOut, Record
 from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
+    from bench.judge.beside.added import AddedEstimate
     from bench.judge.effort.ladder import Ladder
 
 #: Ranked by this one.
@@ -55,6 +56,8 @@ class BoardRow:
     rank: tuple[int, int]
     cost: RowCost
     doubts: tuple[Doubt, ...]
+    #: Metrics that `bench score` added; empty until `beside.added.with_added` reads them.
+    added: tuple[AddedEstimate, ...] = ()
 
     @property
     def first(self) -> Record:
@@ -244,7 +247,9 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
         BoardRow(
             model=sets[place][0].record.run.name,
             stored=tuple(sets[place]),
-            **estimates[place],
+            tuned=estimates[place]["tuned"],
+            base=estimates[place]["base"],
+            gain=estimates[place]["gain"],
             rank=rank,
             cost=cost_of(sets[place]),
             doubts=row_doubts([stored.record for stored in sets[place]]),

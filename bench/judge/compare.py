@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from bench import stats
-from bench.errors import Incomparable, UnknownName
+from bench.errors import Incomparable
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
 from bench.judge.pairing import Finding, Match, Scored, align, pair, read
-from bench.judge.verdicts import THRESHOLD, Judged, judge
-from bench.store.scores import METRIC, units
+from bench.judge.verdicts import THRESHOLD, Judged, judge, towards
+from bench.store.metrics import direction, resolved
+from bench.store.scores import METRIC, mean_of, units
 from bench.store.sides import Side
 
 #: A pooled shift smaller than this is no drift, however clear: a fifth of what one model must move by.
@@ -32,7 +33,10 @@ DRIFT = 0.002
 FEWEST = 3
 MOVED = 10
 SAME = "same record"
-JUDGED = (Finding.IMPROVED, Finding.REGRESSED, Finding.UNCHANGED, Finding.UNCERTAIN)
+JUDGED = (
+    *(Finding.IMPROVED, Finding.REGRESSED, Finding.CHANGED),
+    *(Finding.UNCHANGED, Finding.UNCERTAIN),
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class Pooled:
     shift: stats.PooledShift
     drift: bool
 
+    @property
+    def is_drop(self) -> bool:
+        """Whether all models together got worse."""
+        return self.drift and self.shift.interval.mean * direction(self.metric) < 0
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -116,7 +125,7 @@ def compare(
     """B against A; `noise` is one run's training noise, for sides of one seed.
 
     Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
-    _check(metrics, a, b)
+    metrics = resolved(metrics, (*a.records, *b.records))
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
     rows, scored = [], []
@@ -185,13 +194,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check(metrics: Sequence[str], a: Side, b: Side) -> None:
-    held = {metric for stored in (*a.records, *b.records) for metric in stored.record.scores.get("tuned", {})}
-    for metric in metrics:
-        if held and metric not in held:
-            raise UnknownName("metric", metric, held)
-
-
 def _row(scored: Scored, judged: Judged) -> ComparedRow:
     match = scored.match
     costs, cost_reason = changes.cost(match)
@@ -199,7 +201,7 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
         match.model,
         match.scale,
         scored.metric,
-        judged.finding,
+        towards(judged.finding, direction(scored.metric)),
         match.reason,
         match.seeds,
         len(scored.ids),
@@ -219,8 +221,7 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
 
 
 def _same(match: Match, metric: str) -> ComparedRow:
-    scores = [stored.record.scores["tuned"] for stored in match.a]
-    means = [series[metric].mean for series in scores if metric in series]
+    means = [value for stored in match.a if (value := mean_of(stored, metric)) is not None]
     value = float(np.mean(means)) if means else None
     ids = tuple(stored.record.id for stored in match.a)
     examples = match.a[0].record.written["tuned"].examples

@@ -29,6 +29,8 @@ class Finding(StrEnum):
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
+    #: Of a metric that has no better side.
+    CHANGED = "changed"
     UNCHANGED = "unchanged"
     UNCERTAIN = "too uncertain to tell"
     INCOMPARABLE = "incomparable"

@@ -145,6 +145,7 @@ def _completions(outcome: Outcome) -> list[dict[str, object]]:
             "category": example.category,
             "base": base.text,
             "tuned": tuned.text,
+            "cut": {"base": base.truncated, "tuned": tuned.truncated},
         }
         for example, base, tuned in rows
     ]
