@@ -17,7 +17,7 @@ from bench.metrics.chrf import chrf
 from bench.metrics.judge import Judge
 from bench.metrics.similarity import Similarity
 from bench.store.ledger import Stored
-from bench.store.metrics import Added, Column
+from bench.store.metrics import Added, AddedColumn
 
 NAMES = {
     "em": "exact match, after SQuAD's normalisation",
@@ -36,14 +36,14 @@ Scorer = Callable[[Line, str], "tuple[float, float, float] | float | None"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Instruments:
     """What some metrics need beside the record."""
 
     judge: Judge | None = None
     similarity: Similarity | None = None
 
 
-def check(names: Sequence[str], asked: Asked) -> None:
+def check(names: Sequence[str], asked: Instruments) -> None:
     """Refuse what cannot be computed, before anything is. Raises `UnknownName`, `RequestError` and kinds."""
     if not names:
         raise RequestError(f"--metrics: name at least one of {', '.join(NAMES)}")
@@ -58,7 +58,7 @@ def check(names: Sequence[str], asked: Asked) -> None:
         raise RequestError("metric 'similarity' needs --embedding FOLDER, a sentence-transformers model")
 
 
-def score(stored: Stored, names: Sequence[str], asked: Asked) -> Added:
+def score(stored: Stored, names: Sequence[str], asked: Instruments) -> Added:
     """The metrics of one record's answers. Raises `RecordError` where they are not the record's."""
     lines = stored.completions
     models = [row for row in ("tuned", "base", "retrieved", "both") if row in lines[0]]
@@ -75,7 +75,7 @@ def answer(line: Line, row: str) -> str:
     return str(line["question" if row == "copy" else row])
 
 
-def _scorer(name: str, stored: Stored, asked: Asked) -> tuple[str, Scorer, str]:
+def _scorer(name: str, stored: Stored, asked: Instruments) -> tuple[str, Scorer, str]:
     """A metric's identity, what computes it, and why an answer may have no value."""
     squads = f"{squad.VERSION} normalisation={squad.NORMALISATION}"
     if name == "em":
@@ -127,13 +127,13 @@ def _length(line: Line, row: str) -> float | None:
     return endings.length_ratio(line["references"], answer(line, row))
 
 
-def _column(lines: Sequence[Line], row: str, scorer: Scorer, reason: str, judge: Judge | None) -> Column:
+def _column(lines: Sequence[Line], row: str, scorer: Scorer, reason: str, judge: Judge | None) -> AddedColumn:
     if judge is not None:
         judge.unscored.clear()
     values = [scorer(line, row) for line in lines]
     triples = [value for value in values if isinstance(value, tuple)]
     missing = Counter({reason: values.count(None)} if reason else judge.unscored if judge else {})
-    return Column(
+    return AddedColumn(
         f=[_rounded(value[2] if isinstance(value, tuple) else value) for value in values],
         p=[_rounded(value[0]) for value in triples],
         r=[_rounded(value[1]) for value in triples],

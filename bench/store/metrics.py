@@ -30,12 +30,10 @@ FORMAT = 1
 DIRECTION = {"em": 1, "f1": 1, "chrf": 1, "length": 0, "runon": -1, "cut": -1, "similarity": 1, "judge": 1}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Column(_Part):
+class AddedColumn(BaseModel):
     """One metric of one row of a record: a value for each example, in the order of the record's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     f: list[float | None]
     #: Precision and recall, where the metric has them; else empty.
@@ -46,10 +44,12 @@ class Column(_Part):
 
 
 #: Identity of a metric -> row ("tuned", "base" ...) -> its values.
-Added = dict[str, dict[str, Column]]
+Added = dict[str, dict[str, AddedColumn]]
 
 
-class _Content(_Part):
+class _Content(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     format: int = FORMAT
     record: str
     #: SHA-256 of the record's completions.

@@ -73,7 +73,7 @@ def execute(args: argparse.Namespace) -> Output:
 
 def _asked(args: argparse.Namespace, names: tuple[str, ...]) -> Any:
     """What the metrics need. Raises `RequestError` for options that belong together or to no metric."""
-    from bench.metrics.catalogue import Asked
+    from bench.metrics.catalogue import Instruments
 
     judge = similarity = None
     if bool(args.endpoint) != bool(args.model):
@@ -89,7 +89,7 @@ def _asked(args: argparse.Namespace, names: tuple[str, ...]) -> Any:
         from bench.metrics.similarity import similarity_of
 
         similarity = similarity_of(args.embedding)
-    return Asked(judge, similarity)
+    return Instruments(judge, similarity)
 
 
 def _runs(name: str, ledger: Ledger) -> list[Stored]:
