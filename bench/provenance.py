@@ -28,6 +28,7 @@ NAMED = (
     "evaluate",
     "rouge_score",
     "nltk",
+    "bm25s",
     "numpy",
     "safetensors",
     "triton",

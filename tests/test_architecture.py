@@ -29,7 +29,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.train.local",  # the same of a folder
     ),
     ("bench.data", "bench.train", "bench.score", "bench.store"),
-    ("bench.run", "bench.judge", "bench.twins", "bench.curate"),
+    ("bench.run", "bench.retrieval", "bench.judge", "bench.twins", "bench.curate"),
     ("bench.render",),
     ("bench.launch", "bench.versions"),
     ("bench.serve", "bench.metrics"),

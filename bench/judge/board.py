@@ -32,6 +32,7 @@ from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
     from bench.judge.beside.added import AddedEstimate
+    from bench.judge.beside.arms import ArmsEstimate
     from bench.judge.effort.ladder import Ladder
 
 #: Ranked by this one.
@@ -58,6 +59,8 @@ class BoardRow:
     doubts: tuple[Doubt, ...]
     #: Metrics that `bench score` added; empty until `beside.added.with_added` reads them.
     added: tuple[AddedEstimate, ...] = ()
+    #: The arms that retrieve; none until `beside.arms.with_arms` reads them, or where there are none.
+    arms: ArmsEstimate | None = None
 
     @property
     def first(self) -> Record:

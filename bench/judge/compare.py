@@ -99,6 +99,8 @@ class Comparison:
     messages: tuple[str, ...] = ()
     #: Whether training noise was known from elsewhere.
     noise_known: bool = False
+    #: The row of the records that is compared.
+    arm: str = "tuned"
 
     @property
     def on_one_seed(self) -> list[ComparedRow]:
@@ -121,8 +123,9 @@ def compare(
     alpha: float = 0.05,
     drift: float = DRIFT,
     noise: stats.SeedEffects | None = None,
+    arm: str = "tuned",
 ) -> Comparison:
-    """B against A; `noise` is one run's training noise, for sides of one seed.
+    """B against A; `noise` is one run's training noise, for sides of one seed; `arm` is the row compared.
 
     Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
     metrics = resolved(metrics, (*a.records, *b.records))
@@ -133,9 +136,9 @@ def compare(
         if match.finding is not None:
             rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
         elif match.same_records:
-            rows += [_same(match, metric) for metric in metrics]
+            rows += [_same(match, metric, arm) for metric in metrics]
         else:
-            match, both_sides = read(match, metrics, messages)
+            match, both_sides = read(match, metrics, messages, arm)
             if match.finding is not None:
                 rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
             else:
@@ -161,18 +164,21 @@ def compare(
         changes.environment(match for match in matches if match.finding is None),
         tuple(dict.fromkeys(messages)),
         noise is not None,
+        arm,
     )
 
 
 def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
     """The comparison with the texts of moved examples, for the rows that moved most."""
-    left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
+    arm, (left, right) = comparison.arm, ({s.record.id: s for s in side.records} for side in (a, b))
     largest = sorted(
         (row for row in comparison.rows if row.difference and row.moved and row.runs_a[0] in left),
         key=lambda row: -abs(row.difference.mean if row.difference else 0.0),
     )[:rows]
     told = {
-        id(row): replace(row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]]))
+        id(row): replace(
+            row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]], arm)
+        )
         for row in largest
         if row.runs_b[0] in right
     }
@@ -220,8 +226,8 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
     )
 
 
-def _same(match: Match, metric: str) -> ComparedRow:
-    means = [value for stored in match.a if (value := mean_of(stored, metric)) is not None]
+def _same(match: Match, metric: str, arm: str) -> ComparedRow:
+    means = [value for stored in match.a if (value := mean_of(stored, metric, arm)) is not None]
     value = float(np.mean(means)) if means else None
     ids = tuple(stored.record.id for stored in match.a)
     examples = match.a[0].record.written["tuned"].examples

@@ -201,13 +201,13 @@ class Scored:
 
 
 def read(
-    match: Match, metrics: Sequence[str], messages: list[str]
+    match: Match, metrics: Sequence[str], messages: list[str], arm: str = "tuned"
 ) -> tuple[Match, list[tuple[Series, Series]]]:
     """The match without the seeds whose scores cannot be trusted, and the scores of the others."""
     kept, pairs = [], []
     for seed, a, b in zip(match.seeds, match.a, match.b, strict=True):
         try:
-            pairs.append((series(a, metrics), series(b, metrics)))
+            pairs.append((series(a, metrics, arm), series(b, metrics, arm)))
         except (RecordError, UnknownName) as error:
             messages.append(str(error))
         else:

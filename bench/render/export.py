@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.judge.beside.added import AddedEstimate
+from bench.judge.beside.arms import ArmsEstimate
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.effort.ladder import Ladder
 from bench.judge.pooling import KINDS
@@ -117,6 +118,7 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
         "gain": _intervals(row.gain),
+        **({"arms": _arms(row.arms)} if row.arms else {}),
         "added": [_added(estimate) for estimate in row.added],
         "further": [stored.record.further for stored in row.stored],
         "trainable_parameters": row.cost.trainable_parameters,
@@ -150,6 +152,7 @@ def _flat(group: Group) -> list[dict[str, Any]]:
         data = _row(row)
         low, high = data.pop("rank")
         del data["further"], data["added"]
+        data.pop("arms", None)
         scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
         data["seeds"] = " ".join(map(str, data["seeds"]))
         data["runs"] = " ".join(data["runs"])
@@ -173,6 +176,16 @@ def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> 
                 )
                 values[name] = value
     return values
+
+
+def _arms(arms: ArmsEstimate) -> dict[str, Any]:
+    return {
+        **_intervals(arms.means),
+        "differences": _intervals({f"{row} over {other}": d for (row, other), d in arms.differences.items()}),
+        "rows": arms.rows,
+        "retriever": arms.retriever,
+        **arms.facts.model_dump(mode="json"),
+    }
 
 
 def _added(estimate: AddedEstimate) -> dict[str, Any]:

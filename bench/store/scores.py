@@ -23,6 +23,8 @@ from bench.store.record import SCORES
 Floats = NDArray[np.float64]
 
 METRIC = "rougeL"
+#: Rows of a record that were generated, and so can be compared; not every record has the last two.
+ARMS = ("tuned", "base", "retrieved", "both")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ def series(stored: Stored, metrics: Sequence[str] = (METRIC,), row: str = "tuned
     """
     try:
         content = orjson.loads(stored.part(SCORES))
+        if row in ARMS and row not in content["rows"]:
+            raise RecordError(f"{stored.record.id}: has no arm '{row}'; bench run --arms {row}")
         held = content["rows"][row]
         for metric in metrics:
             if metric not in held and "/" not in metric:
@@ -60,13 +64,13 @@ def series(stored: Stored, metrics: Sequence[str] = (METRIC,), row: str = "tuned
     return scores
 
 
-def mean_of(stored: Stored, metric: str) -> float | None:
+def mean_of(stored: Stored, metric: str, row: str = "tuned") -> float | None:
     """A record's own mean of a metric, or that of one that was added; none where it has neither."""
-    own = stored.record.scores["tuned"]
+    own = stored.record.scores.get(row, {})
     if metric in own:
         return own[metric].mean
     try:
-        return float(np.nanmean(series(stored, (metric,)).values[metric]))
+        return float(np.nanmean(series(stored, (metric,), row).values[metric]))
     except (RecordError, UnknownName):
         return None
 

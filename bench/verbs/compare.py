@@ -12,7 +12,7 @@ from bench.judge.verdicts import THRESHOLD
 from bench.render.text import comparison as compare_text
 from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select_both
-from bench.store.scores import METRIC
+from bench.store.scores import ARMS, METRIC
 from bench.verbs import Output
 from bench.verbs.options import fraction
 
@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help=f"the reference: {KINDS}")
     parser.add_argument("b", metavar="B", help="what is held against it, named likewise")
     judging_options(parser)
+    parser.add_argument("--arm", default="tuned", choices=ARMS, help="the row of both sides (tuned)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the examples that moved")
     parser.add_argument(
@@ -56,7 +57,7 @@ def judging_options(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> Output:
     """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
     a, b = select_both(args.a, args.b, Ledger(args.out))
-    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift)
+    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift, arm=args.arm)
     if args.html or args.json:
         result = with_texts(result, a, b)
     if args.markdown:

@@ -133,6 +133,7 @@ def _shown(rows: Sequence[ComparedRow]) -> tuple[list[ComparedRow], list[str]]:
 def _title(comparison: Comparison, metric: str, rows: Sequence[ComparedRow]) -> str:
     tested = [row for row in rows if row.difference]
     parts = [f"A = {comparison.a}, B = {comparison.b}", metric]
+    parts += [f"arm '{comparison.arm}'"] if comparison.arm != "tuned" else []
     if tested:
         parts.append(_range([row.examples for row in tested], "example"))
         parts.append(_range([len(row.seeds) for row in tested], "seed"))

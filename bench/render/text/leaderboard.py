@@ -12,7 +12,7 @@ from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md
 from bench.render.text import costs
 from bench.render.text import ladder as ladder_text
-from bench.render.text.beside import added
+from bench.render.text.beside import added, arms
 from bench.stats import Interval
 from bench.store.ledger import Stored
 
@@ -54,7 +54,7 @@ def markdown_group(group: Group, chart: str | None = None) -> list[str]:
         f"- **{md(note.badge)}** ({md(', '.join(note.models))}): {md(note.reason)}"
         for note in facts.notes(group)
     ]
-    lines += added.markdown(group)
+    lines += [*arms.markdown(group), *added.markdown(group)]
     if group.failures:
         lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
     if group.missing:
@@ -175,8 +175,14 @@ def _terminal_group(group: Group, width: int) -> list[str]:
 
 
 def _further(group: Group, width: int) -> list[str]:
-    notes = (line for note in added.beneath(group) for line in _wrap(note, width, indent="   "))
-    return [*added.terminal(group), *notes]
+    """Tables beside the board's own, each with its notes."""
+    lines: list[str] = []
+    for table, notes in (
+        (arms.terminal(group), arms.notes(group)),
+        (added.terminal(group, width), added.beneath(group)),
+    ):
+        lines += [*table, *(line for note in notes for line in _wrap(note, width, indent="   "))]
+    return lines
 
 
 def _quality_table(group: Group, width: int) -> str:

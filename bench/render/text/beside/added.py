@@ -15,9 +15,8 @@ from bench.stats import Interval
 from bench.store.metrics import short
 
 LABELS = {"tuned": "tuned", "base": "untuned", "copy": "question copied"}
-#: Columns of a terminal's table beside the model's, that fit in 100.
-TOGETHER = 3
-LONGEST_NAME = 24
+#: Characters of the longest cells of a terminal's table.
+LONGEST_NAME, CELL = 24, 24
 
 
 def table(found: Sequence[AddedEstimate]) -> list[str]:
@@ -49,12 +48,13 @@ def unscored(estimate: AddedEstimate) -> list[str]:
     ]
 
 
-def terminal(group: Group) -> list[str]:
-    """The added metrics of a group's rows; no line where there are none."""
+def terminal(group: Group, width: int) -> list[str]:
+    """The added metrics of a group's rows in `width` columns; no line where there are none."""
     names = _names(group)
     lines: list[str] = []
-    for start in range(0, len(names), TOGETHER):
-        part = names[start : start + TOGETHER]
+    together = max(1, (width - LONGEST_NAME) // CELL)
+    for start in range(0, len(names), together):
+        part = names[start : start + together]
         head = ["Model", *(f"{short(name)}  [95%]" for name in part)]
         rows = [
             [clip(facts.name(row), LONGEST_NAME), *(_cell(_of(row.added, name)) for name in part)]
