@@ -213,7 +213,7 @@ def read(
         else:
             kept.append((seed, a, b))
     if not kept:
-        reason = "its scores cannot be read"
+        reason = f"its scores cannot be read: {messages[-1]}"
         return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
     seeds, first, second = zip(*kept, strict=True)
     return replace(match, seeds=seeds, a=first, b=second), pairs
