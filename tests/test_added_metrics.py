@@ -281,3 +281,66 @@ def test_what_cannot_be_scored_is_refused_with_its_remedy(
     code, text = asked(capsys, "score", TWIN, "--out", str(twins), *words)
     assert (code, remedy in text) == (2, True), text
     assert not (twins / "runs" / TWIN / FILE).exists()
+
+
+@pytest.fixture(scope="module")
+def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random BERT of two layers in the form of sentence-transformers, whose vectors depend on its words."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("embedding") / "tiny"
+    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "cat", "dog", "sat", "the"])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        folder
+    )
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=6, **shape)).save_pretrained(folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 2}')
+    return folder
+
+
+def test_similarity_is_the_cosine_of_mean_token_vectors(embedding: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from bench.metrics.similarity import similarity_of
+
+    made = similarity_of(embedding)
+    tokenizer, model = AutoTokenizer.from_pretrained(embedding), AutoModel.from_pretrained(embedding).eval()
+    with torch.inference_mode():
+        means = [
+            model(**tokenizer(text, return_tensors="pt")).last_hidden_state.mean(dim=1)
+            for text in ("the cat", "dog sat")
+        ]
+    cosine = float(torch.nn.functional.cosine_similarity(*means))
+    assert made.score(["the cat"], "dog sat") == pytest.approx(cosine, abs=1e-5)
+    assert made.score(["the cat", "dog sat"], "dog sat the dog") == pytest.approx(1), "cut at two tokens"
+    assert made.score(["cat"], " ") == 0
+    assert made.identity.startswith("similarity/1 model=tiny@")
+
+
+def test_other_weights_are_another_metric_and_other_pooling_is_refused(
+    embedding: Path, twins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.metrics.similarity import similarity_of
+
+    other = Path(shutil.copytree(embedding, tmp_path / "tiny"))
+    same = similarity_of(other).identity
+    assert same == similarity_of(embedding).identity
+    (other / "tokenizer.json").write_text((other / "tokenizer.json").read_text().replace('"dog"', '"fox"'))
+    assert similarity_of(other).identity != same
+    pooling = other / "1_Pooling" / "config.json"
+    pooling.write_text('{"pooling_mode_mean_tokens": false, "pooling_mode_cls_token": true}')
+    words = ["score", TWIN, "--metrics", "similarity", "--out", str(twins), "--embedding"]
+    code, text = asked(capsys, *words, str(other))
+    assert (code, "pools otherwise" in text) == (2, True)
+    made = in_json(capsys, *words, str(embedding))["runs"][0]["metrics"][0]
+    assert made["metric"] == same
+    assert -1 <= made["rows"]["tuned"]["mean"] <= 1
