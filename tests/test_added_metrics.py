@@ -134,7 +134,7 @@ def test_metrics_are_added_beside_the_record_and_shown_everywhere(
     assert value["parts"]["tuned"]["precision"] > value["parts"]["tuned"]["recall"]
     assert identity["f1"] in asked(capsys, "show", TWIN, *out)[1]
 
-    row = in_json(capsys, "report", "--csv", *out)["groups"][0]["rows"][0]
+    row = in_json(capsys, "report", "--csv", "--html", *out)["groups"][0]["rows"][0]
     assert [each["metric"] for each in row["added"]] == [identity["f1"], identity["length"]], (
         "chrF is of one seed alone"
     )
@@ -142,6 +142,7 @@ def test_metrics_are_added_beside_the_record_and_shown_everywhere(
     assert f"{identity['f1']}_gain_low" in (twins / "leaderboard.csv").read_text()
     text = (twins / "leaderboard.md").read_text()
     assert "### Further metrics" in text
+    assert '<h3 class="near">Further metrics</h3>' in (twins / "leaderboard.html").read_text()
     assert "f1 (95%) | over base (95%)" in text
     assert "length  [95%]" in asked(capsys, "report", *out)[1]
 
@@ -203,6 +204,14 @@ def test_two_identities_of_one_name_are_two_metrics(twins: Path, capsys: pytest.
     assert "em/0 other" in text
     assert "em/1 normalisation" in text
     assert asked(capsys, "history", "gpt2", "--metric", "em/0 other", *out)[0] == 0
+
+
+def test_a_metric_that_no_program_made_is_refused(twins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked(capsys, "score", TWIN, "--metrics", "em", "--out", str(twins))
+    stored = Stored(read(twins / "runs" / TWIN), twins / "runs" / TWIN)
+    metrics.add(stored, {"=evil/1": next(iter(added(stored).values()))})
+    code, text = asked(capsys, "show", TWIN, "--out", str(twins))
+    assert (code, "does not know: '=evil/1'" in text) == (2, True)
 
 
 def test_a_merge_takes_added_metrics_along(twins: Path, capsys: pytest.CaptureFixture[str]) -> None:

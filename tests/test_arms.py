@@ -264,7 +264,7 @@ def test_board_and_page_show_the_arms_side_by_side(
     run_with_arms: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = only(run_with_arms).record
-    assert run_verb(["report", "--out", str(run_with_arms), "--json"]) == 0
+    assert run_verb(["report", "--out", str(run_with_arms), "--html", "--json"]) == 0
     arms = json.loads(capsys.readouterr().out)["groups"][0]["rows"][0]["arms"]
     gap = record.scores["tuned"]["rougeL"].mean - record.scores["retrieved"]["rougeL"].mean
     assert arms["differences"]["tuned over retrieved"]["mean"] == pytest.approx(gap)
@@ -280,6 +280,9 @@ def test_board_and_page_show_the_arms_side_by_side(
     assert "tuning over retrieval" in text
     assert "recall@3" in text
     assert "tokens more in a prompt" in text
+    page = (run_with_arms / "leaderboard.html").read_text()
+    assert '<h3 class="near">To tune or to retrieve</h3>' in page
+    assert "tuning over retrieval (95%)" in page
     for verb in (["report"], ["show", "gpt2"]):
         assert run_verb([*verb, "--out", str(run_with_arms)]) == 0
         told = capsys.readouterr().out

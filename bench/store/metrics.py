@@ -100,6 +100,8 @@ def added(stored: Stored) -> Added:
         len(column.f) != content.examples for column in columns
     ):
         raise RecordError(f"{file}: its lists have different lengths; remove it and run bench score again")
+    if stranger := next((name for name in content.metrics if short(name) not in DIRECTION), None):
+        raise RecordError(f"{file}: holds a metric that this program does not know: '{stranger[:60]}'")
     return content.metrics
 
 

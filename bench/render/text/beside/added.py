@@ -14,6 +14,7 @@ from bench.render.tables import clip, columns, md, pipes
 from bench.stats import Interval
 from bench.store.metrics import short
 
+TITLE = "Further metrics"
 LABELS = {"tuned": "tuned", "base": "untuned", "copy": "question copied"}
 #: Characters of the longest cells of a terminal's table.
 LONGEST_NAME, CELL = 24, 24
@@ -65,7 +66,14 @@ def terminal(group: Group, width: int) -> list[str]:
 
 
 def markdown(group: Group) -> list[str]:
-    """The same for a document, with the paired difference to the untuned model."""
+    """The same for a document."""
+    if not (rows := side_by_side(group)):
+        return []
+    return ["", f"### {TITLE}", "", *pipes(rows), "", *(f"- {md(line)}" for line in beneath(group))]
+
+
+def side_by_side(group: Group) -> list[list[str]]:
+    """A table of every metric and its paired difference to the untuned model, its head first; or empty."""
     names = _names(group)
     if not names:
         return []
@@ -77,8 +85,7 @@ def markdown(group: Group) -> list[str]:
             estimate = _of(row.added, name)
             cells += [_score(estimate.rows.get("tuned") if estimate else None), _gain(estimate)]
         rows.append(cells)
-    notes = [f"- {md(line)}" for line in beneath(group)]
-    return ["", "### Further metrics", "", *pipes(rows), "", *notes]
+    return rows
 
 
 def beneath(group: Group) -> list[str]:

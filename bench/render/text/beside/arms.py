@@ -51,6 +51,13 @@ def notes(group: Group) -> list[str]:
 
 def markdown(group: Group) -> list[str]:
     """The same for a document."""
+    if not (rows := side_by_side(group)):
+        return []
+    return ["", f"### {TITLE}", "", *pipes(rows), "", *(f"- {md(line)}" for line in notes(group))]
+
+
+def side_by_side(group: Group) -> list[list[str]]:
+    """A table of every mean and every difference, its head first; empty where no row has arms."""
     held = _held(group)
     if not held:
         return []
@@ -62,7 +69,7 @@ def markdown(group: Group) -> list[str]:
         cells = [_score(arms.means.get(name)) for name in names]
         cells += [_change(arms.differences.get(pair)) for pair in pairs]
         table.append([facts.sized_name(row), *cells])
-    return ["", f"### {TITLE}", "", *pipes(table), "", *(f"- {md(line)}" for line in notes(group))]
+    return table
 
 
 def differences(arms: ArmsEstimate) -> str:
