@@ -17,7 +17,7 @@ from bench.harness import PACKAGE, harness
 from bench.prompt import render
 from bench.retrieval.arms import Arms, arms_of, check_apart
 from bench.retrieval.contexts import filled, row_text
-from bench.retrieval.index import IDENTITY, Index
+from bench.retrieval.index import IDENTITY, RowIndex
 from bench.retrieval.recall import Overlap, recall
 from bench.run.identity import Run
 from bench.spec import Example, Retrieval
@@ -55,7 +55,7 @@ def words_of(example: Example) -> int:
 )
 def test_the_index_finds_rows_by_the_stems_of_question_and_answer(question: str, found: list[str]) -> None:
     """Equally good rows come in their order, and a row without a word of the question never comes."""
-    index = Index(ROWS)
+    index = RowIndex(ROWS)
     assert [index.rows[place].id for place in index.search(question, 2)] == found
 
 
@@ -63,14 +63,14 @@ def test_overlap_weighs_words_by_their_rarity() -> None:
     rows = [example("a", "?", "red house"), example("b", "?", "red tree"), example("c", "?", "red red")]
     red, house = log(4 / 4), log(4 / 2)
     assert red == 0, "a word of all answers says nothing"
-    values = Overlap(Index(rows)).of(["house boat"])
+    values = Overlap(RowIndex(rows)).of(["house boat"])
     most = log(4)  # a word of no answer
     assert values.tolist() == pytest.approx([2 * house / (house + house + most), 0, 0])
-    assert Overlap(Index(rows)).of(["none", "red house"])[0] == 1, "the best reference counts"
+    assert Overlap(RowIndex(rows)).of(["none", "red house"])[0] == 1, "the best reference counts"
 
 
 def test_recall_is_of_the_questions_that_a_training_answer_would_help() -> None:
-    index = Index(ROWS)
+    index = RowIndex(ROWS)
     tests = [
         example("1", "x", "the size of a step"),
         example("2", "x", "Pruned trees overfit less."),

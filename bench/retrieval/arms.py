@@ -17,7 +17,7 @@ from typing import Any
 from bench.data.prepare import Selection
 from bench.errors import DataError
 from bench.retrieval.contexts import Filled, filled
-from bench.retrieval.index import Index, engine
+from bench.retrieval.index import RowIndex, engine
 from bench.retrieval.recall import recall
 from bench.run.encode import encode_prompt, room_for_prompt
 from bench.run.identity import Run
@@ -50,7 +50,7 @@ def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list
     check_apart(selection.train, selection.eval)
     engine()  # importing a library is no part of an index's price
     begin = time.perf_counter()
-    index = Index(selection.train)
+    index = RowIndex(selection.train)
     indexed = time.perf_counter()
     found = [index.search(example.question, asked.rows) for example in selection.eval]
     searched = time.perf_counter()

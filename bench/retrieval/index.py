@@ -46,11 +46,11 @@ def engine() -> Any:
     return BM25
 
 
-class Index:
+class RowIndex:
     """Finds training rows for a question."""
 
     def __init__(self, rows: Sequence[Example]) -> None:
-        """Index the rows. ValueError where there is none."""
+        """RowIndex the rows. ValueError where there is none."""
         if not rows:
             raise ValueError("no training row to index")
         self.rows = tuple(rows)

@@ -20,7 +20,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.retrieval.index import Index
+from bench.retrieval.index import RowIndex
 from bench.spec import Example
 
 #: Overlap from which on a training answer helps.
@@ -36,7 +36,7 @@ class Recall:
     questions: int
 
 
-def recall(index: Index, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
+def recall(index: RowIndex, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
     """Recall of the places `found` for each example."""
     overlap = Overlap(index)
     hits = []
@@ -55,7 +55,7 @@ class Overlap:
     weighs nothing. Precision and recall are shares of weight, each occurrence counted.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: RowIndex) -> None:
         self._words = index.words
         self._rows = len(index.rows)
         counted = [
