@@ -214,6 +214,16 @@ def test_a_metric_that_no_program_made_is_refused(twins: Path, capsys: pytest.Ca
     assert (code, "does not know: '=evil/1'" in text) == (2, True)
 
 
+def test_lists_of_another_length_are_refused(twins: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked(capsys, "score", TWIN, "--metrics", "em", "--out", str(twins))
+    stored = Stored(read(twins / "runs" / TWIN), twins / "runs" / TWIN)
+    identity, rows = next(iter(added(stored).items()))
+    short_row = rows["tuned"].model_copy(update={"f": rows["tuned"].f[:-1]})
+    metrics.add(stored, {identity: {**rows, "tuned": short_row}})
+    code, text = asked(capsys, "show", TWIN, "--out", str(twins))
+    assert (code, "different lengths" in text) == (2, True)
+
+
 def test_a_merge_takes_added_metrics_along(twins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked(capsys, "score", TWIN, "--metrics", "em", "--out", str(twins))
     code, text = asked(capsys, "merge", str(twins), "--out", str(twins / "both"))

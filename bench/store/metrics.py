@@ -54,7 +54,6 @@ class _Content(BaseModel):
     record: str
     #: SHA-256 of the record's completions.
     completions: str
-    examples: int
     metrics: Added
     digest: str = ""
 
@@ -95,9 +94,10 @@ def added(stored: Stored) -> Added:
     stored.part(COMPLETIONS)
     if (content.record, content.completions) != (stored.record.id, stored.record.files[COMPLETIONS]):
         raise RecordError(f"{file}: scores other answers than this record's; run bench score again")
+    expected = stored.record.written["tuned"].examples
     columns = [column for rows in content.metrics.values() for column in rows.values()]
-    if any(len(values) not in (0, content.examples) for c in columns for values in (c.p, c.r)) or any(
-        len(column.f) != content.examples for column in columns
+    if any(len(values) not in (0, expected) for c in columns for values in (c.p, c.r)) or any(
+        len(column.f) != expected for column in columns
     ):
         raise RecordError(f"{file}: its lists have different lengths; remove it and run bench score again")
     if stranger := next((name for name in content.metrics if short(name) not in DIRECTION), None):
@@ -117,7 +117,6 @@ def add(stored: Stored, metrics: Added) -> None:
     content = _Content(
         record=stored.record.id,
         completions=stored.record.files[COMPLETIONS],
-        examples=len(stored.completions),
         metrics=before | metrics,
     )
     sealed = content.model_copy(update={"digest": content.own_digest})

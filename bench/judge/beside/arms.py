@@ -46,10 +46,12 @@ def with_arms(board: Board, messages: list[str]) -> Board:
 
     def extended(row: BoardRow) -> BoardRow:
         try:
-            return replace(row, arms=arms_of(row.stored))
+            arms = arms_of(row.stored)
         except RecordError as error:
             messages.append(str(error))
             return row
+        own = {"base": row.base[MAIN], "tuned": row.tuned[MAIN]}  # one row has one interval on a board
+        return replace(row, arms=arms and replace(arms, means={**arms.means, **own}))
 
     groups = [
         replace(group, rows=tuple(map(extended, group.rows))) if group.contract.retrieval else group
