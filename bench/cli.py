@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "check": ("bench.verbs.check", "specs, data and records: every mistake, with its remedy"),
     "show": ("bench.verbs.show", "one run: record, curve, answers side by side"),
     "report": ("bench.verbs.report", "the board as markdown, HTML, chart or data"),
+    "score": ("bench.verbs.score", "more metrics of stored answers; nothing is generated again"),
     "compare": ("bench.verbs.compare", "what changed between two sets of records, and is it real"),
     "merge": ("bench.verbs.merge", "records of several folders into one, conflicts named"),
     "baseline": ("bench.verbs.baseline", "save a set of records under a name"),

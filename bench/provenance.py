@@ -29,6 +29,7 @@ NAMED = (
     "evaluate",
     "rouge_score",
     "nltk",
+    "bm25s",
     "numpy",
     "safetensors",
     "triton",

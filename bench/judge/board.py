@@ -31,6 +31,8 @@ from bench.store.record import Failure, LeftOut, Record
 from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
+    from bench.judge.beside.added import AddedEstimate
+    from bench.judge.beside.arms import ArmsEstimate
     from bench.judge.effort.ladder import Ladder
 
 #: Ranked by this one.
@@ -55,6 +57,10 @@ class BoardRow:
     rank: tuple[int, int]
     cost: RowCost
     doubts: tuple[Doubt, ...]
+    #: Metrics that `bench score` added; empty until `beside.added.with_added` reads them.
+    added: tuple[AddedEstimate, ...] = ()
+    #: The arms that retrieve; none until `beside.arms.with_arms` reads them, or where there are none.
+    arms: ArmsEstimate | None = None
 
     @property
     def first(self) -> Record:
@@ -244,7 +250,9 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
         BoardRow(
             model=sets[place][0].record.run.name,
             stored=tuple(sets[place]),
-            **estimates[place],
+            tuned=estimates[place]["tuned"],
+            base=estimates[place]["base"],
+            gain=estimates[place]["gain"],
             rank=rank,
             cost=cost_of(sets[place]),
             doubts=row_doubts([stored.record for stored in sets[place]]),

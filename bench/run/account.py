@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
 from bench.prompt import render
+from bench.retrieval.arms import Arms
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
@@ -64,6 +65,14 @@ class Outcome:
     cut_prompts: int
     #: The run whose untuned model gave `base`; none where this one's did.
     base_from: str | None = None
+    #: What the arms read that retrieve, and arm -> answers; none where the contract asks for none.
+    arms: Arms | None = None
+    arm_answers: Mapping[str, Sequence[Completion]] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> dict[str, Sequence[Completion]]:
+        """Row -> completions."""
+        return {"tuned": self.tuned, "base": self.base, **self.arm_answers}
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -108,10 +117,8 @@ def record_of(
         },
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
-        written={
-            "tuned": written(outcome.tuned, examples, job.run.template),
-            "base": written(outcome.base, examples, job.run.template),
-        },
+        written={row: written(given, examples, job.run.template) for row, given in outcome.answers.items()},
+        retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
@@ -135,7 +142,10 @@ def _scores(outcome: Outcome) -> dict[str, object]:
 
 
 def _completions(outcome: Outcome) -> list[dict[str, object]]:
-    rows = zip(outcome.selection.eval, outcome.base, outcome.tuned, strict=True)
+    answers = outcome.answers
+    contexts = (
+        [{"retrieved_rows": list(each.rows)} for each in outcome.arms.contexts] if outcome.arms else None
+    )
     return [
         {
             "id": example.id,
@@ -143,10 +153,11 @@ def _completions(outcome: Outcome) -> list[dict[str, object]]:
             "context": example.context,
             "references": list(example.answers),
             "category": example.category,
-            "base": base.text,
-            "tuned": tuned.text,
+            **{row: given[place].text for row, given in sorted(answers.items())},
+            "cut": {row: given[place].truncated for row, given in sorted(answers.items())},
+            **(contexts[place] if contexts else {}),
         }
-        for example, base, tuned in rows
+        for place, example in enumerate(outcome.selection.eval)
     ]
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from bench.data.prepare import training_order
+from bench.data.prepare import Selection, training_order
+from bench.retrieval.arms import Arms, arms_of
 from bench.run import untuned
 from bench.run.account import Outcome, record_of, save, surroundings
 from bench.run.encode import encode_all, encode_prompt, is_cut
@@ -60,22 +61,25 @@ def execute(job: Job, emit: Emit) -> None:
         validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
         prompts = _prompts(run, loaded, selection.eval)
         parameters = _parameters(loaded.model)
+    arms = _arms(run, loaded, selection, prompts, clock)
     rank = distributed.rank(run)
     if not loaded.adapter and rank == 0:
-        base, origin = _base(job, loaded, prompts, clock)
+        base, origin, retrieved = _untuned(job, loaded, prompts, arms, clock)
     fitted = _train(job, loaded, encoded, validation, clock)
     if rank > 0:  # of several processes the first does the rest
         return
     if loaded.adapter:
-        base, origin = _base(job, loaded, prompts, clock)
+        base, origin, retrieved = _untuned(job, loaded, prompts, arms, clock)
     with clock.stage("generate tuned"):
         tuned = _answers(run, loaded, prompts, clock)
+    arm_answers = {**retrieved, **_both(run, loaded, arms, clock)}
     with clock.stage("score"):
+        answers = {"tuned": tuned, "base": base, **arm_answers}
         scores = score_run(
             scorer(run.contract.scorer),
             selection.eval,
             selection.train,
-            {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
+            {row: [answer.text for answer in given] for row, given in answers.items()},
             run.contract.metrics,
         )
     cut = sum(
@@ -83,7 +87,9 @@ def execute(job: Job, emit: Emit) -> None:
         for prompt, example in zip(prompts, selection.eval, strict=True)
     )
     outcome = Outcome(
-        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, cut, origin
+        *(order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, cut, origin),
+        arms,
+        arm_answers,
     )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
@@ -169,16 +175,45 @@ def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list
     ]
 
 
+def _arms(
+    run: Run, loaded: Loaded, selection: Selection, prompts: list[list[int]], clock: Clock
+) -> Arms | None:
+    """What the arms read that the contract asks for."""
+    if run.contract.retrieval is None:
+        return None
+    with clock.stage("retrieve"):
+        return arms_of(run, loaded.tokenizer, selection, prompts)
+
+
+def _untuned(
+    job: Job, loaded: Loaded, prompts: list[list[int]], arms: Arms | None, clock: Clock
+) -> tuple[list[Completion], str | None, dict[str, list[Completion]]]:
+    """The untuned model's answers, the run that they come from if it is another, and those of its arm."""
+    base, origin = _base(job, loaded, prompts, clock, "generate base")
+    if arms is None or "retrieved" not in arms.names:
+        return base, origin, {}
+    answers, _ = _base(job, loaded, list(arms.prompts), clock, "generate retrieved")
+    return base, origin, {"retrieved": answers}
+
+
+def _both(run: Run, loaded: Loaded, arms: Arms | None, clock: Clock) -> dict[str, list[Completion]]:
+    """The tuned model's answers in its arm."""
+    if arms is None or "both" not in arms.names:
+        return {}
+    with clock.stage("generate both"):
+        return {"both": _answers(run, loaded, list(arms.prompts), clock)}
+
+
 def _base(
-    job: Job, loaded: Loaded, prompts: list[list[int]], clock: Clock
+    job: Job, loaded: Loaded, prompts: list[list[int]], clock: Clock, stage: Stage
 ) -> tuple[list[Completion], str | None]:
-    """The untuned model's answers, and the run that they come from if it is another."""
+    """The untuned model's answers to prompts, and the run that they come from if it is another."""
 
     def generate() -> list[Completion]:
         with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
             return _answers(job.run, loaded, prompts, clock)
 
-    with clock.stage("generate base"):
+    with clock.stage(stage):
         facts = untuned.basis(job, prompts, surroundings(job.run.device))
         folder = Path(job.untuned) if job.untuned else None
         return untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)

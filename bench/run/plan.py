@@ -20,6 +20,7 @@ ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
 GGUF = ("gguf",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
+RETRIEVAL = ("bm25s",)
 
 
 def plan(
@@ -43,6 +44,7 @@ def plan(
         check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
+        needed += RETRIEVAL if contract.retrieval else ()
         if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [

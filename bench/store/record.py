@@ -41,7 +41,17 @@ CARD = "README.md"
 PARTS = (SCORES, COMPLETIONS, CURVE)
 
 Stage = Literal[
-    "prepare", "load", "generate base", "train", "validation loss", "generate tuned", "score", "save"
+    "prepare",
+    "load",
+    "retrieve",
+    "generate base",
+    "generate retrieved",
+    "train",
+    "validation loss",
+    "generate tuned",
+    "generate both",
+    "score",
+    "save",
 ]
 
 
@@ -106,6 +116,24 @@ class Written(_Part):
     batch: int | None = None
 
 
+class Retrieved(_Part):
+    """What the arms that retrieve found, and its price."""
+
+    #: Training rows in the index; seconds to make it, and to search it for all questions.
+    index_rows: int
+    index_seconds: float
+    search_seconds: float
+    #: Share of `recall_questions` test questions of which a best row was found (`bench.retrieval.recall`).
+    recall: float | None
+    recall_questions: int
+    #: Means over the test questions: rows in a context, and tokens that it adds to the prompt.
+    rows_in_context: float
+    context_tokens: float
+    #: Questions whose rows did not all fit, and those of which none was found.
+    short: int
+    nothing_found: int
+
+
 class Data(_Part):
     """What the run was trained and scored on."""
 
@@ -150,13 +178,15 @@ class Record(_Part):
     backend: Backend
     data: Data
     spent: Spent
-    #: "tuned", "base", and "copy", "nearest" (reference rows) -> metric -> estimate of F (or value).
+    #: "tuned", "base", the arms that retrieve, "copy", "nearest" (reference rows) -> metric -> estimate of F.
     scores: dict[str, dict[str, Estimate]]
     #: Metric -> paired difference of tuned over base.
     gain: dict[str, Estimate]
     #: Corpus-level values of further metrics: row -> name -> value.
     further: dict[str, dict[str, float]] = Field(default_factory=dict)
     written: dict[str, Written]
+    #: Where the contract asks for arms that retrieve.
+    retrieved: Retrieved | None = None
     #: The run whose untuned model gave the base answers, which this record holds a copy of; none where this
     #: run's did, and in older records.
     base_from: str | None = None

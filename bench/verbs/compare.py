@@ -15,7 +15,7 @@ from bench.render.text import samples as samples_text
 from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select_both
 from bench.store.samples import read_samples
-from bench.store.scores import METRIC
+from bench.store.scores import ARMS, METRIC
 from bench.verbs import Output
 from bench.verbs.options import fraction
 
@@ -27,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     logs = "A and B are per-sample logs of lm-evaluation-harness or inspect_ai: files, or a folder of samples"
     parser.add_argument("--samples", action="store_true", help=logs)
     judging_options(parser)
+    parser.add_argument("--arm", default="tuned", choices=ARMS, help="the row of both sides (tuned)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the examples that moved")
     parser.add_argument(
@@ -63,7 +64,7 @@ def execute(args: argparse.Namespace) -> Output:
     if args.samples:
         return _of_samples(args)
     a, b = select_both(args.a, args.b, Ledger(args.out))
-    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift)
+    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift, arm=args.arm)
     if args.html or args.json:
         result = with_texts(result, a, b)
     if args.markdown:

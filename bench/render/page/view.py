@@ -12,6 +12,7 @@ from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
+from bench.render.text.beside import added, arms
 from bench.render.text.leaderboard import LABELS
 from bench.stats import Interval, paired_interval
 from bench.store.scores import Floats
@@ -61,6 +62,14 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
                 "models": ", ".join(note.models),
             }
             for note in notes
+        ],
+        "beside": [
+            {"title": title, "head": rows[0], "rows": rows[1:], "sentences": sentences}
+            for title, rows, sentences in (
+                (arms.TITLE, arms.side_by_side(group), arms.notes(group)),
+                (added.TITLE, added.side_by_side(group), added.beneath(group)),
+            )
+            if rows
         ],
         "failures": facts.failed(group),
         "missing": facts.missing(group),

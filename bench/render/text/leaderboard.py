@@ -12,6 +12,7 @@ from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md
 from bench.render.text import costs
 from bench.render.text import ladder as ladder_text
+from bench.render.text.beside import added, arms
 from bench.stats import Interval
 from bench.store.ledger import Stored
 
@@ -53,6 +54,7 @@ def markdown_group(group: Group, chart: str | None = None) -> list[str]:
         f"- **{md(note.badge)}** ({md(', '.join(note.models))}): {md(note.reason)}"
         for note in facts.notes(group)
     ]
+    lines += [*arms.markdown(group), *added.markdown(group)]
     if group.failures:
         lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
     if group.missing:
@@ -152,7 +154,8 @@ def _terminal_group(group: Group, width: int) -> list[str]:
     notes = facts.notes(group)
     if group.rows:
         lines += [*_wrap(facts.headline(group), width), ""]
-        lines += [_quality_table(group, width), "", _cost_table(group, notes, width), ""]
+        lines += [_quality_table(group, width), *_further(group, width)]
+        lines += ["", _cost_table(group, notes, width), ""]
         lines += _wrap(facts.reading(group), width)
     lines += _wrap(group.contract.in_words(), width)
     for letter, note in zip(_letters(len(notes)), notes, strict=True):
@@ -168,6 +171,17 @@ def _terminal_group(group: Group, width: int) -> list[str]:
         ]
     if group.left_out:
         lines += _wrap(facts.left_out(group), width)
+    return lines
+
+
+def _further(group: Group, width: int) -> list[str]:
+    """Tables beside the board's own, each with its notes."""
+    lines: list[str] = []
+    for table, notes in (
+        (arms.terminal(group), arms.notes(group)),
+        (added.terminal(group, width), added.beneath(group)),
+    ):
+        lines += [*table, *(line for note in notes for line in _wrap(note, width, indent="   "))]
     return lines
 
 
