@@ -23,6 +23,16 @@ frobnicate                                  | unknown verb 'frobnicate'
 rnu --models all                            | did you mean 'run'?
 run --nope                                  | unrecognized arguments: --nope
 run extra                                   | unrecognized arguments: extra
+RUN --config none.toml                      | none.toml: is not there
+RUN --config .                              | .: is a folder, not a file
+RUN --config                                | expected one argument
+chat                                        | arguments are required: RUN
+env extra                                   | unrecognized arguments: extra
+help contrat                                | unknown topic 'contrat'
+completion tcsh                             | invalid choice: 'tcsh'
+completion                                  | name a shell
+compare --samples a.jsonl b.jsonl           | a.jsonl: is not there
+compare --samples a.txt b.txt               | holds no samples that are known
 RUN --eval-limit -1                         | at least 0, not '-1'
 RUN --eval-limit x                          | whole number, at least 0, not 'x'
 RUN --eval-limit 1.5                        | not '1.5'
@@ -174,6 +184,20 @@ explain                                     | required: A, B
 explain nope current                        | unknown set of records 'nope'
 explain current nope                        | unknown set of records 'nope'
 explain current current --metric nope       | nope
+score                                       | required: RUN, --metrics
+score gpt2                                  | required: --metrics
+score nope --metrics em                     | unknown run 'nope'
+score gpt2 --metrics f2                     | did you mean 'f1'?
+score gpt2 --metrics judge                  | needs --endpoint URL and --model M
+score gpt2 --metrics em --model m           | belong together
+score gpt2 --metrics similarity             | needs --embedding FOLDER
+score gpt2 --metrics em --embedding nope    | is no folder of a model
+compare reports reports --arm all           | invalid choice: 'all'
+compare reports reports --metric chrf       | bench score RUN --metrics chrf
+RUN --arms retrieve                         | did you mean 'retrieved'?
+RUN --arms both --rows 0                    | at least 1
+RUN --arms both --retriever dense           | use --retriever bm25
+RUN --retriever dense                       | add --arms retrieved
 show                                        | required: RUN
 show nope                                   | unknown run 'nope'
 list                                        | required: what

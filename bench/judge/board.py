@@ -31,10 +31,11 @@ from bench.store.record import BASE, Failure, LeftOut, Record
 from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
+    from bench.judge.beside.added import AddedEstimate
+    from bench.judge.beside.arms import ArmsEstimate
     from bench.judge.effort.ladder import Ladder
 
-#: Ranked by this one.
-MAIN = KINDS[0]
+MAIN = KINDS[0]  # ranked by this one
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
 READ_AT_MOST = 160
 #: Contract digest, scale, digest of the evaluation examples, what `--with` tried out.
@@ -52,12 +53,15 @@ class BoardRow:
     base: Mapping[str, Interval]
     #: Of the untuned model in its own chat template; empty where it has none, or was tuned in it.
     chat: Mapping[str, Interval]
-    #: Over the better of the two.
-    gain: Mapping[str, Interval]
+    gain: Mapping[str, Interval]  # over the better of the two
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
     cost: RowCost
     doubts: tuple[Doubt, ...]
+    #: Metrics that `bench score` added; empty until `beside.added.with_added` reads them.
+    added: tuple[AddedEstimate, ...] = ()
+    #: The arms that retrieve; none until `beside.arms.with_arms` reads them, or where there are none.
+    arms: ArmsEstimate | None = None
 
     @property
     def first(self) -> Record:
@@ -68,11 +72,6 @@ class BoardRow:
     def gained_over(self) -> Mapping[str, Interval]:
         """The estimates of the untuned model that `gain` is over."""
         return self.base if self.first.gain_over == BASE else self.chat
-
-    @property
-    def trained(self) -> bool:
-        """Whether the model was tuned; else its score is the base's."""
-        return self.first.run.trained
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -257,7 +256,10 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
         BoardRow(
             model=sets[place][0].record.run.name,
             stored=tuple(sets[place]),
-            **estimates[place],
+            tuned=estimates[place]["tuned"],
+            base=estimates[place]["base"],
+            chat=estimates[place]["chat"],
+            gain=estimates[place]["gain"],
             rank=rank,
             cost=cost_of(sets[place]),
             doubts=row_doubts([stored.record for stored in sets[place]]),

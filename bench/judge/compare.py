@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from bench import stats
-from bench.errors import Incomparable, UnknownName
+from bench.errors import Incomparable
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
 from bench.judge.pairing import Finding, Match, Scored, align, pair, read
-from bench.judge.verdicts import THRESHOLD, Judged, judge
-from bench.store.scores import METRIC, units
+from bench.judge.verdicts import THRESHOLD, Judged, judge, towards
+from bench.store.metrics import direction, resolved
+from bench.store.scores import METRIC, mean_of, units
 from bench.store.sides import Side
 
 #: A pooled shift smaller than this is no drift, however clear: a fifth of what one model must move by.
@@ -32,7 +33,10 @@ DRIFT = 0.002
 FEWEST = 3
 MOVED = 10
 SAME = "same record"
-JUDGED = (Finding.IMPROVED, Finding.REGRESSED, Finding.UNCHANGED, Finding.UNCERTAIN)
+JUDGED = (
+    *(Finding.IMPROVED, Finding.REGRESSED, Finding.CHANGED),
+    *(Finding.UNCHANGED, Finding.UNCERTAIN),
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,11 @@ class Pooled:
     shift: stats.PooledShift
     drift: bool
 
+    @property
+    def is_drop(self) -> bool:
+        """Whether all models together got worse."""
+        return self.drift and self.shift.interval.mean * direction(self.metric) < 0
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -90,6 +99,8 @@ class Comparison:
     messages: tuple[str, ...] = ()
     #: Whether training noise was known from elsewhere.
     noise_known: bool = False
+    #: The row of the records that is compared.
+    arm: str = "tuned"
 
     @property
     def on_one_seed(self) -> list[ComparedRow]:
@@ -112,11 +123,12 @@ def compare(
     alpha: float = 0.05,
     drift: float = DRIFT,
     noise: stats.SeedEffects | None = None,
+    arm: str = "tuned",
 ) -> Comparison:
-    """B against A; `noise` is one run's training noise, for sides of one seed.
+    """B against A; `noise` is one run's training noise, for sides of one seed; `arm` is the row compared.
 
     Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
-    _check(metrics, a, b)
+    metrics = resolved(metrics, (*a.records, *b.records))
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
     rows, scored = [], []
@@ -124,9 +136,9 @@ def compare(
         if match.finding is not None:
             rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
         elif match.same_records:
-            rows += [_same(match, metric) for metric in metrics]
+            rows += [_same(match, metric, arm) for metric in metrics]
         else:
-            match, both_sides = read(match, metrics, messages)
+            match, both_sides = read(match, metrics, messages, arm)
             if match.finding is not None:
                 rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
             else:
@@ -152,18 +164,21 @@ def compare(
         changes.environment(match for match in matches if match.finding is None),
         tuple(dict.fromkeys(messages)),
         noise is not None,
+        arm,
     )
 
 
 def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
     """The comparison with the texts of moved examples, for the rows that moved most."""
-    left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
+    arm, (left, right) = comparison.arm, ({s.record.id: s for s in side.records} for side in (a, b))
     largest = sorted(
         (row for row in comparison.rows if row.difference and row.moved and row.runs_a[0] in left),
         key=lambda row: -abs(row.difference.mean if row.difference else 0.0),
     )[:rows]
     told = {
-        id(row): replace(row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]]))
+        id(row): replace(
+            row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]], arm)
+        )
         for row in largest
         if row.runs_b[0] in right
     }
@@ -185,13 +200,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check(metrics: Sequence[str], a: Side, b: Side) -> None:
-    held = {metric for stored in (*a.records, *b.records) for metric in stored.record.scores.get("tuned", {})}
-    for metric in metrics:
-        if held and metric not in held:
-            raise UnknownName("metric", metric, held)
-
-
 def _row(scored: Scored, judged: Judged) -> ComparedRow:
     match = scored.match
     costs, cost_reason = changes.cost(match)
@@ -199,7 +207,7 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
         match.model,
         match.scale,
         scored.metric,
-        judged.finding,
+        towards(judged.finding, direction(scored.metric)),
         match.reason,
         match.seeds,
         len(scored.ids),
@@ -218,9 +226,8 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
     )
 
 
-def _same(match: Match, metric: str) -> ComparedRow:
-    scores = [stored.record.scores["tuned"] for stored in match.a]
-    means = [series[metric].mean for series in scores if metric in series]
+def _same(match: Match, metric: str, arm: str) -> ComparedRow:
+    means = [value for stored in match.a if (value := mean_of(stored, metric, arm)) is not None]
     value = float(np.mean(means)) if means else None
     ids = tuple(stored.record.id for stored in match.a)
     examples = match.a[0].record.written["tuned"].examples

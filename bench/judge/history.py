@@ -25,6 +25,7 @@ from bench.errors import RecordError, UnknownName
 from bench.judge.changes import differences
 from bench.spec import Contract
 from bench.store.ledger import Stored
+from bench.store.metrics import resolved
 from bench.store.scores import METRIC, Floats, Series, aligned, series, units
 from bench.store.sides import moment
 
@@ -98,6 +99,7 @@ def history(
     chosen = [stored for stored in everything if stored.record.run.name == model]
     if not chosen:
         raise UnknownName("model with records", model, {stored.record.run.name for stored in everything})
+    (metric,) = resolved([metric], chosen)
     told = list(messages)
     apart: dict[tuple[str, Contract], list[Stored]] = defaultdict(list)
     for record in chosen:
@@ -156,11 +158,13 @@ def _point(
     before: Stored | None,
 ) -> Point:
     record = moment.stored[-1].record
-    value = record.scores["tuned"][metric]
-    own = stats.Interval(value.mean, value.low, value.high)
+    if not table.size:  # no example is in all records
+        table, ids, groups = aligned([moment.scores[-1]], metric)
+        labels = np.asarray(units(ids, groups))
+    value = stats.mean_interval(table, groups=labels, noise=noise)
     return Point(
         moment.stored[0].record.provenance.finished,
-        stats.mean_interval(table, groups=labels, noise=noise).within(0, 1) if table.size else own,
+        value.within(0, 1) if metric in record.scores["tuned"] else value,
         tuple(sorted(stored.record.run.seed for stored in moment.stored)),
         {**record.provenance.versions, **record.run.versions},
         record.provenance.commit,

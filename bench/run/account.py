@@ -18,6 +18,7 @@ from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
 from bench.prompt import CHAT, render
+from bench.retrieval.arms import Arms
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
@@ -56,7 +57,7 @@ class Outcome:
     followed: int
     selection: Selection
     fitted: Fitted
-    #: Row ("tuned", and those of the untuned model) -> what was written.
+    #: Row ("tuned", those of the untuned model, arms that retrieve) -> what was written.
     answers: Mapping[str, Sequence[Completion]]
     scores: Scores
     #: Trainable parameters, and all.
@@ -65,6 +66,8 @@ class Outcome:
     cut_prompts: int
     #: The run whose untuned model gave the base's answers; none where this one's did.
     base_from: str | None = None
+    #: What the arms read that retrieve; none where the contract asks for none.
+    arms: Arms | None = None
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -115,9 +118,10 @@ def record_of(
         further=outcome.scores.further,
         gain_over=outcome.scores.gain_over,
         written={
-            row: written(answers, examples, CHAT if row == BASE_CHAT else job.run.template)
-            for row, answers in outcome.answers.items()
+            row: written(given, examples, CHAT if row == BASE_CHAT else job.run.template)
+            for row, given in outcome.answers.items()
         },
+        retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
@@ -141,6 +145,10 @@ def _scores(outcome: Outcome) -> dict[str, object]:
 
 
 def _completions(outcome: Outcome) -> list[dict[str, object]]:
+    answers = outcome.answers
+    contexts = (
+        [{"retrieved_rows": list(each.rows)} for each in outcome.arms.contexts] if outcome.arms else None
+    )
     return [
         {
             "id": example.id,
@@ -148,7 +156,9 @@ def _completions(outcome: Outcome) -> list[dict[str, object]]:
             "context": example.context,
             "references": list(example.answers),
             "category": example.category,
-            **{row: answers[place].text for row, answers in outcome.answers.items()},
+            **{row: given[place].text for row, given in sorted(answers.items())},
+            "cut": {row: given[place].truncated for row, given in sorted(answers.items())},
+            **(contexts[place] if contexts else {}),
         }
         for place, example in enumerate(outcome.selection.eval)
     ]

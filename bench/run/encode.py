@@ -93,11 +93,16 @@ def encode_prompt(
     objective: Objective,
 ) -> list[int]:
     """The tokens that generation starts from, cut to leave room for the answer."""
-    room = (
-        max_length if objective == "seq2seq" else max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
-    )
+    room = room_for_prompt(max_length, decoding, objective)
     whole = _prompt(example, tokenizer, template, objective)
     return _cut(whole, room, example, tokenizer, template, objective)
+
+
+def room_for_prompt(max_length: int, decoding: Decoding, objective: Objective) -> int:
+    """The tokens that a prompt may have: all where the answer has a sequence of its own."""
+    if objective == "seq2seq":
+        return max_length
+    return max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
 
 
 def is_cut(

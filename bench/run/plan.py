@@ -20,6 +20,10 @@ ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
 GGUF = ("gguf",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
+RETRIEVAL = ("bm25s",)
+
+#: Kinds of checkpoints that lie anywhere on the disk of one machine.
+OWN = ("folder", "gguf", "adapter")
 
 
 def plan(
@@ -47,11 +51,8 @@ def plan(
         check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
-        if checkpoint.kind in (
-            "folder",
-            "gguf",
-            "adapter",
-        ):  # a record names no path of the machine that made it
+        needed += RETRIEVAL if contract.retrieval else ()
+        if checkpoint.kind in OWN:  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(

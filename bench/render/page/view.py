@@ -12,6 +12,7 @@ from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.pooling import KINDS
 from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
+from bench.render.text.beside import added, arms
 from bench.render.text.leaderboard import DASH, LABELS
 from bench.stats import Interval, paired_interval
 from bench.store.scores import Floats
@@ -62,6 +63,14 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
             }
             for note in notes
         ],
+        "beside": [
+            {"title": title, "head": rows[0], "rows": rows[1:], "sentences": sentences}
+            for title, rows, sentences in (
+                (arms.TITLE, arms.side_by_side(group), arms.notes(group)),
+                (added.TITLE, added.side_by_side(group), added.beneath(group)),
+            )
+            if rows
+        ],
         "failures": facts.failed(group),
         "missing": facts.missing(group),
         "left_out": facts.left_out(group),
@@ -96,12 +105,12 @@ def _row(
         "rank": words.rank(row.rank),
         "tuned": {kind: _estimate(row.tuned[kind], words.score, words.interval) for kind in KINDS},
         "gain": _estimate(row.gain[MAIN], words.change, words.change_interval)
-        if row.trained
+        if row.first.run.trained
         else {"text": DASH, "interval": ""},
         "clear": row.gain[MAIN].low > 0 or row.gain[MAIN].high < 0,
         "bar": plots.bar(row, axis, copied),
         "trainable": words.count(cost.trainable_parameters),
-        "speed": f"{cost.tokens_per_second:,.0f}" if row.trained else DASH,
+        "speed": f"{cost.tokens_per_second:,.0f}" if row.first.run.trained else DASH,
         "memory": words.size(cost.memory),
         "seconds": words.duration(cost.seconds),
         "order": _sort_keys(row),

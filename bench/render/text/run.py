@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from bench.judge.beside.added import estimates
+from bench.judge.beside.arms import arms_of
 from bench.judge.board import MAIN, REFERENCES
+from bench.judge.compare import to_data
 from bench.judge.doubts import row_doubts
 from bench.judge.pooling import KINDS
 from bench.render import words
 from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
+from bench.render.text.beside import added
+from bench.render.text.beside import arms as arms_text
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
 from bench.store.record import BASE, BASE_CHAT, Stage
@@ -73,6 +78,12 @@ def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
     """The run in words, its curve and the chosen answers."""
     record = stored.record
     parts = [_title(stored, width), _facts(stored, width), "\n".join(_scores(stored))]
+    if arms := arms_of([stored]):
+        lines = [f"{arms_text.TITLE}: {arms_text.differences(arms)}.", arms_text.price(arms)]
+        parts.append("\n".join(textwrap.fill(line, width) for line in lines))
+    if found := estimates([stored]):
+        names = added.identities(estimate.metric for estimate in found)
+        parts.append("\n".join([*added.table(found), *names]))
     for name, field in (("Training", "loss"), ("Validation", "eval_loss")):
         losses = [point[field] for point in stored.curve if point.get(field) is not None]
         if curve := sparkline(losses):
@@ -90,6 +101,7 @@ def as_data(stored: Stored, chosen: Sequence[Answer]) -> dict[str, Any]:
         "record": stored.record.model_dump(mode="json"),
         "curve": stored.curve,
         "answers": [asdict(run) for run in chosen],
+        "added": [to_data(estimate) for estimate in estimates([stored])],
     }
 
 
@@ -157,7 +169,9 @@ def _recipe(stored: Stored) -> str:
 
 def _scores(stored: Stored) -> list[str]:
     record = stored.record
-    names = {"tuned": "tuned", BASE: "untuned", BASE_CHAT: "untuned, in its own chat template", **REFERENCES}
+    names = {"tuned": "tuned", BASE: "untuned", BASE_CHAT: "untuned, in its own chat template"}
+    names |= {"retrieved": "untuned, with rows in its context", "both": "tuned, with rows in its context"}
+    names |= REFERENCES
     table = [["", *(LABELS[kind] for kind in KINDS)]]
     for row, name in names.items():
         if row in record.scores:
