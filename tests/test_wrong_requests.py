@@ -69,7 +69,14 @@ RUN --seeds -1                              | --seeds
 RUN --seeds 0,0                             | each seed once
 RUN --seeds 12345678901234567890            | from 0 to 4,294,967,295
 RUN --seeds 4294967296                      | from 0 to 4,294,967,295
-RUN --budget -1x8                           | expected STEPSxBATCH
+RUN --budget 0.x8                           | expected STEPSxBATCH
+tune --models gpt2 --budget 0               | without training no recipe differs
+new model                                   | required: NAME
+new data gpt2                               | invalid choice: 'data'
+new model gtp2                              | did you mean 'gpt2'?
+new model ./nope                            | there is no such checkpoint
+new model gpt2 --force                      | is a registered model already
+list datasets --gpu T4                      | --gpu is for models
 RUN --budget 10x0                           | must be at least 1
 RUN --budget 60                             | expected STEPSxBATCH
 RUN --budget 60x                            | expected STEPSxBATCH
