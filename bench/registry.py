@@ -23,12 +23,10 @@ from pydantic import BaseModel, ValidationError
 
 from bench import files
 from bench.errors import RequestError, SpecError, UnknownName, Unreadable
+from bench.packaged import ROOT as ROOT
 from bench.spec import CONTRACT_KEYS, NAME, OPTIMIZERS, Columns, DatasetSpec, ModelSpec, Recipe
 from bench.train import gguf, local
 
-_PACKAGE = Path(__file__).parent
-#: Where the packaged registry lives: inside the package (wheel) or beside it (checkout).
-ROOT = _PACKAGE / "_registry" if (_PACKAGE / "_registry").is_dir() else _PACKAGE.parent
 TWINS = ROOT / "models" / "twins"
 #: Share by which the parameters of given weights may differ from a spec's (a head stored twice).
 PARAMETER_TOLERANCE = 0.25

@@ -19,6 +19,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.errors",
         "bench.files",
         "bench.harness",
+        "bench.packaged",
         "bench.prompt",
         "bench.provenance",
         "bench.registry",
@@ -33,6 +34,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("bench.render",),
     ("bench.launch", "bench.versions"),
     ("bench.serve", "bench.metrics"),
+    ("bench.config",),
     ("bench.verbs",),
     ("bench.api", "bench.cli"),
 ]

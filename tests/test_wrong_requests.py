@@ -23,6 +23,16 @@ frobnicate                                  | unknown verb 'frobnicate'
 rnu --models all                            | did you mean 'run'?
 run --nope                                  | unrecognized arguments: --nope
 run extra                                   | unrecognized arguments: extra
+RUN --config none.toml                      | none.toml: is not there
+RUN --config .                              | .: is a folder, not a file
+RUN --config                                | expected one argument
+chat                                        | arguments are required: RUN
+env extra                                   | unrecognized arguments: extra
+help contrat                                | unknown topic 'contrat'
+completion tcsh                             | invalid choice: 'tcsh'
+completion                                  | name a shell
+compare --samples a.jsonl b.jsonl           | a.jsonl: is not there
+compare --samples a.txt b.txt               | holds no samples that are known
 RUN --eval-limit -1                         | at least 0, not '-1'
 RUN --eval-limit x                          | whole number, at least 0, not 'x'
 RUN --eval-limit 1.5                        | not '1.5'

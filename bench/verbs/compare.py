@@ -8,10 +8,13 @@ from pathlib import Path
 from bench.errors import RequestError
 from bench.judge.compare import DRIFT, Comparison, compare, to_data, with_texts
 from bench.judge.gate import problems
+from bench.judge.samples import compare_samples
 from bench.judge.verdicts import THRESHOLD
 from bench.render.text import comparison as compare_text
+from bench.render.text import samples as samples_text
 from bench.store.ledger import Ledger, Stored
 from bench.store.names import KINDS, select_both
+from bench.store.samples import read_samples
 from bench.store.scores import ARMS, METRIC
 from bench.verbs import Output
 from bench.verbs.options import fraction
@@ -21,6 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The two sets and how to judge them."""
     parser.add_argument("a", metavar="A", help=f"the reference: {KINDS}")
     parser.add_argument("b", metavar="B", help="what is held against it, named likewise")
+    logs = "A and B are per-sample logs of lm-evaluation-harness or inspect_ai: files, or a folder of samples"
+    parser.add_argument("--samples", action="store_true", help=logs)
     judging_options(parser)
     parser.add_argument("--arm", default="tuned", choices=ARMS, help="the row of both sides (tuned)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
@@ -56,6 +61,8 @@ def judging_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
+    if args.samples:
+        return _of_samples(args)
     a, b = select_both(args.a, args.b, Ledger(args.out))
     result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift, arm=args.arm)
     if args.html or args.json:
@@ -67,6 +74,18 @@ def execute(args: argparse.Namespace) -> Output:
     reasons = problems(result)
     data = {**to_data(result), "problems": reasons} if args.json else None
     return Output(compare_text.terminal(result), data, 1 if args.fail_on_regression and reasons else 0)
+
+
+def _of_samples(args: argparse.Namespace) -> Output:
+    """The same for what other harnesses logged; all metrics, unless some are named."""
+    if args.html:
+        raise RequestError("--html: not with --samples; --markdown and --json are")
+    named = metrics(args.metric) if args.metric != METRIC else ()
+    result = compare_samples(read_samples(args.a), read_samples(args.b), named, args.threshold)
+    if args.markdown:
+        write(args.markdown, samples_text.markdown(result))
+    failed = args.fail_on_regression and result.regressed
+    return Output(samples_text.terminal(result), to_data(result) if args.json else None, 1 if failed else 0)
 
 
 def metrics(text: str) -> tuple[str, ...]:

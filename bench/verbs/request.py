@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import devices, provenance, registry
+from bench import config, devices, provenance, registry
 from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
@@ -121,7 +121,7 @@ def resolve(
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
-    notes = [f"left out: {mistake}" for mistake in mistaken]
+    notes = [*config.told(args), *(f"left out: {mistake}" for mistake in mistaken)]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
     notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()

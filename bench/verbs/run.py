@@ -171,7 +171,7 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
     return Settings(
         jobs=jobs,
         threads=max(1, cores // jobs) if where in (None, "ray") else CLUSTER_THREADS[device],
-        command=provenance.command(),
+        command=provenance.command(getattr(args, "words", None)),
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
         checkpoint_every=args.checkpoint_every,
