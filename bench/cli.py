@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("bench.verbs.run", "train and score models under one budget, then print the board"),
     "tune": ("bench.verbs.tune", "the same number of recipes tried for every model"),
     "plan": ("bench.verbs.plan", "show what would run; nothing runs"),
+    "new": ("bench.verbs.new", "a model's spec file, written from its checkpoint, to change and keep"),
     "list": ("bench.verbs.list", "models, datasets or runs"),
     "check": ("bench.verbs.check", "specs, data and records: every mistake, with its remedy"),
     "show": ("bench.verbs.show", "one run: record, curve, answers side by side"),

@@ -131,7 +131,10 @@ def load_model(file: Path) -> ModelSpec:
     for key, part in (("recipe", raw.get("recipe")), ("recipe.mini", raw.get("recipe_mini"))):
         mistakes += _unknown_optimizer(key, part)
     if isinstance(raw.get("checkpoint"), str) and raw["checkpoint"].startswith((".", "/", "~")):
-        raw["checkpoint"] = _inside(file, raw["checkpoint"], "checkpoint", mistakes)
+        try:
+            raw["checkpoint"] = str(local.own(file.parent, raw["checkpoint"]))
+        except RequestError as error:
+            mistakes.append(f"'checkpoint': {raw['checkpoint'][:80]!r} {error}; correct it")
     return _validated(ModelSpec, raw, file, mistakes)
 
 
@@ -164,6 +167,7 @@ def local_model(folder: Path) -> ModelSpec:
         architecture=held.architecture,
         objective=held.objective,
         parameters=held.parameters,
+        config=held.config,
         source="local checkpoint",
     )
 

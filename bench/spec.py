@@ -116,7 +116,7 @@ class ModelSpec(_Frozen):
     """A published checkpoint and the recipe that tunes it: one file `models/NAME.toml`."""
 
     name: Name
-    #: Repository id on the Hugging Face hub, or a folder beside the spec file.
+    #: Repository id on the Hugging Face hub; or a path, as seen from the spec file, to a folder or GGUF file.
     checkpoint: str
     #: Commit of the repository; a branch is resolved when fetched, and the commit recorded.
     revision: str = "main"
@@ -193,7 +193,8 @@ class DatasetSpec(_Frozen):
 class Budget(_Frozen):
     """How many examples are seen at which effective batch."""
 
-    steps: int = Field(gt=0)
+    #: None trains nothing: the checkpoint is scored as it is.
+    steps: int = Field(ge=0)
     effective_batch: int = Field(gt=0)
 
     @property
@@ -282,10 +283,15 @@ class Contract(_Frozen):
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
         limit = f", at most {self.eval_limit}" if self.eval_limit else ""
+        data = f"{self.train.name} ({self.train.digest[:8]})"
+        trained = (
+            f"Trained on {data} for {self.budget.steps} optimizer steps at effective batch "
+            f"{self.budget.effective_batch} ({self.budget.examples} examples), loss on the answer only"
+        )
+        if not self.budget.steps:
+            trained = f"Not trained: every model as it is, nearest questions from {data}"
         return (
-            f"Trained on {self.train.name} ({self.train.digest[:8]}) for {self.budget.steps} optimizer "
-            f"steps at effective batch {self.budget.effective_batch} ({self.budget.examples} examples), "
-            f"loss on the answer only, at most {self.max_length} tokens, template '{self.template}'; "
+            f"{trained}, at most {self.max_length} tokens, template '{self.template}'; "
             f"scored on the {self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) by "
             f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
             f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}"

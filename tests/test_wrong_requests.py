@@ -69,14 +69,14 @@ RUN --seeds -1                              | --seeds
 RUN --seeds 0,0                             | each seed once
 RUN --seeds 12345678901234567890            | from 0 to 4,294,967,295
 RUN --seeds 4294967296                      | from 0 to 4,294,967,295
-RUN --budget 0x8                            | must be at least 1
+RUN --budget -1x8                           | expected STEPSxBATCH
 RUN --budget 10x0                           | must be at least 1
 RUN --budget 60                             | expected STEPSxBATCH
 RUN --budget 60x                            | expected STEPSxBATCH
 RUN --budget x8                             | expected STEPSxBATCH
 RUN --budget 6.5x8                          | expected STEPSxBATCH
 RUN --budget examples=                      | expected STEPSxBATCH
-RUN --budget examples=0                     | must be at least 1
+RUN --budget examples=-8                    | expected STEPSxBATCH
 RUN --budget examples=30                    | use examples=24
 RUN --budget shrot                          | expected STEPSxBATCH
 RUN --budget 99999999999x8                  | more than 10,000,000 examples

@@ -27,7 +27,7 @@ from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
-from bench.store.record import Failure, LeftOut, Record
+from bench.store.record import BASE, Failure, LeftOut, Record
 from bench.store.sides import absent, still_failed, trial_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class BoardRow:
     #: Metric -> estimate over examples and seeds.
     tuned: Mapping[str, Interval]
     base: Mapping[str, Interval]
+    #: Of the untuned model in its own chat template; empty where it has none, or was tuned in it.
+    chat: Mapping[str, Interval]
+    #: Over the better of the two.
     gain: Mapping[str, Interval]
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
@@ -66,6 +69,16 @@ class BoardRow:
     def first(self) -> Record:
         """The record of the lowest seed, for what all seeds have in common."""
         return self.stored[0].record
+
+    @property
+    def gained_over(self) -> Mapping[str, Interval]:
+        """The estimates of the untuned model that `gain` is over."""
+        return self.base if self.first.gain_over == BASE else self.chat
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model was tuned; else its score is the base's."""
+        return self.first.run.trained
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -252,6 +265,7 @@ def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[Boa
             stored=tuple(sets[place]),
             tuned=estimates[place]["tuned"],
             base=estimates[place]["base"],
+            chat=estimates[place]["chat"],
             gain=estimates[place]["gain"],
             rank=rank,
             cost=cost_of(sets[place]),

@@ -21,13 +21,13 @@ from bench.errors import RecordError
 from bench.stats import Interval, Noise, larger, mean_interval, seed_noise
 from bench.stats.pivot import student_quantile
 from bench.store.ledger import Stored
-from bench.store.record import Record
+from bench.store.record import BASE, BASE_CHAT, Record
 from bench.store.scores import Series, series, units
 
 KINDS = ("rougeL", "rouge1", "rouge2", "rougeLsum")
 Floats = NDArray[np.float64]
 Labels = NDArray[np.str_]
-#: Run id -> "tuned", "base" -> scores per example.
+#: Run id -> "tuned" and the rows of the untuned model -> scores per example.
 Scores = dict[str, dict[str, Series]]
 
 
@@ -37,7 +37,7 @@ def read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
     for model, runs in list(newest.items()):
         for stored in list(runs):
             try:
-                scores[stored.record.id] = {row: series(stored, KINDS, row) for row in ("tuned", "base")}
+                scores[stored.record.id] = {row: series(stored, KINDS, row) for row in _rows(stored)}
             except RecordError as error:
                 messages.append(str(error))
                 runs.remove(stored)
@@ -47,16 +47,16 @@ def read(newest: dict[str, list[Stored]], messages: list[str]) -> Scores:
 
 
 def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, dict[str, Interval]]]:
-    """Per row: tuned, base, gain -> metric -> interval over examples and seeds."""
+    """Per row: tuned, base, chat, gain -> metric -> interval over examples and seeds."""
     several = any(len(runs) > 1 for runs in sets)
     if not several:  # the records hold exactly this already
         return [from_estimates(runs) for runs in sets]
     labels = clusters(sets[0], scores)
-    estimates: list[dict[str, dict[str, Interval]]] = [{"tuned": {}, "base": {}, "gain": {}} for _ in sets]
+    estimates: list[dict[str, dict[str, Interval]]] = [_bases(runs[0].record) for runs in sets]
     for kind in KINDS:
         tuned = [table(runs, scores, "tuned", kind) for runs in sets]
         gains = [
-            table_of_row - table(runs, scores, "base", kind)
+            table_of_row - table(runs, scores, runs[0].record.gain_over, kind)
             for table_of_row, runs in zip(tuned, sets, strict=True)
         ]
         for name, values in (("tuned", tuned), ("gain", gains)):
@@ -64,9 +64,22 @@ def pooled(sets: Sequence[Sequence[Stored]], scores: Scores) -> list[dict[str, d
             for place, (table_of_row, noise) in enumerate(zip(values, noises, strict=True)):
                 estimate = mean_interval(table_of_row, groups=labels, noise=noise)
                 estimates[place][name][kind] = estimate if name == "gain" else estimate.within(0, 1)
-        for place, runs in enumerate(sets):  # nothing was trained, so every seed's record says the same
-            estimates[place]["base"][kind] = interval(runs[0].record, "base", kind)
     return estimates
+
+
+def _rows(stored: Stored) -> list[str]:
+    """The rows whose scores per example a board reads."""
+    return [row for row in ("tuned", BASE, BASE_CHAT) if row in stored.record.scores]
+
+
+def _bases(record: Record) -> dict[str, dict[str, Interval]]:
+    """The estimates of one record's untuned model; every seed's record says the same, as none trained it."""
+    rows = {"base": BASE, "chat": BASE_CHAT}
+    held = {
+        name: {kind: interval(record, row, kind) for kind in KINDS} if row in record.scores else {}
+        for name, row in rows.items()
+    }
+    return {"tuned": {}, "gain": {}, **held}
 
 
 def share_seeds(sets: Sequence[Sequence[Stored]]) -> bool:
@@ -113,8 +126,8 @@ def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
     records = [stored.record for stored in runs]
     tuned = {kind: _wide([interval(record, "tuned", kind) for record in records]) for kind in KINDS}
     return {
+        **_bases(records[0]),
         "tuned": {kind: estimate.within(0, 1) for kind, estimate in tuned.items()},
-        "base": {kind: interval(records[0], "base", kind) for kind in KINDS},
         "gain": {
             kind: _wide([Interval(**record.gain[kind].model_dump()) for record in records]) for kind in KINDS
         },

@@ -111,12 +111,14 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "revision": run.checkpoint.revision,
         "family": run.model.family,
         "licence": run.model.licence,
-        "method": run.recipe.method,
+        "method": run.method,
         "seeds": list(row.seeds),
         "runs": [stored.record.id for stored in row.stored],
         "rank": list(row.rank),
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
+        "base_chat": _intervals(row.chat) if row.chat else None,
+        "gain_over": row.first.gain_over,
         "gain": _intervals(row.gain),
         **({"arms": _arms(row.arms)} if row.arms else {}),
         "added": [_added(estimate) for estimate in row.added],
@@ -153,7 +155,7 @@ def _flat(group: Group) -> list[dict[str, Any]]:
         low, high = data.pop("rank")
         del data["further"], data["added"]
         data.pop("arms", None)
-        scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
+        scores = {name: data.pop(name) for name in ("tuned", "base", "gain", "base_chat")}
         data["seeds"] = " ".join(map(str, data["seeds"]))
         data["runs"] = " ".join(data["runs"])
         data["notes"] = "; ".join(note["name"] for note in data["notes"])
@@ -165,10 +167,14 @@ def _flat(group: Group) -> list[dict[str, Any]]:
     return made
 
 
-def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
+def _columns(
+    scores: Mapping[str, Mapping[str, Mapping[str, float | None]] | None],
+) -> dict[str, float | None]:
     """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
     values = {}
     for row, by_kind in scores.items():
+        if by_kind is None:
+            continue
         for kind in KINDS:
             for part, value in by_kind[kind].items():
                 name = "_".join(

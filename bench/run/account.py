@@ -8,7 +8,7 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,14 +17,15 @@ import torch
 from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
-from bench.prompt import render
+from bench.prompt import CHAT, render
 from bench.retrieval.arms import Arms
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
-from bench.spec import Example
+from bench.spec import Budget, Example
 from bench.stats import Interval
 from bench.store.record import (
+    BASE_CHAT,
     CARD,
     COMPLETIONS,
     CURVE,
@@ -56,41 +57,39 @@ class Outcome:
     followed: int
     selection: Selection
     fitted: Fitted
-    base: Sequence[Completion]
-    tuned: Sequence[Completion]
+    #: Row ("tuned", and those of the untuned model) -> what was written.
+    answers: Mapping[str, Sequence[Completion]]
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
     #: Evaluation prompts that were cut to the contract's length.
     cut_prompts: int
-    #: The run whose untuned model gave `base`; none where this one's did.
+    #: The run whose untuned model gave the base's answers; none where this one's did.
     base_from: str | None = None
-    #: What the arms read that retrieve, and arm -> answers; none where the contract asks for none.
+    #: What the arms read that retrieve; none where the contract asks for none.
     arms: Arms | None = None
-    arm_answers: Mapping[str, Sequence[Completion]] = field(default_factory=dict)
-
-    @property
-    def answers(self) -> dict[str, Sequence[Completion]]:
-        """Row -> completions."""
-        return {"tuned": self.tuned, "base": self.base, **self.arm_answers}
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Write the weights and the record's long lists; file -> digest of each."""
+    """Write the weights, if any were trained, and the record's long lists; file -> digest of each."""
+    artifacts = _save_weights(loaded, folder) if outcome.order else {}
+    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
+    _write_lines(folder / COMPLETIONS, _completions(outcome))
+    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
+    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
+
+
+def _save_weights(loaded: Loaded, folder: Path) -> dict[str, str]:
     weights = folder / weights_folder(loaded.adapter)
     # An adapter's base is not changed; left to itself, PEFT looks at the base's branch to decide that.
     beside = {"save_embedding_layers": False} if loaded.adapter else {}
     loaded.model.save_pretrained(weights, safe_serialization=True, **beside)
     loaded.tokenizer.save_pretrained(weights)
-    artifacts = {
+    return {
         str(file.relative_to(folder)): file_digest(file)
         for file in sorted(weights.rglob("*"))
         if file.is_file() and file.name != CARD
     }
-    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
-    _write_lines(folder / COMPLETIONS, _completions(outcome))
-    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
-    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
 
 
 def record_of(
@@ -110,14 +109,18 @@ def record_of(
         run=job.run,
         backend=loaded.backend,
         data=_data(outcome),
-        spent=_spent(outcome, seconds, gpu_memory),
+        spent=_spent(outcome, job.run.contract.budget, seconds, gpu_memory),
         scores={
             row: {metric: _estimate(value) for metric, value in values.items()}
             for row, values in outcome.scores.means.items()
         },
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
-        written={row: written(given, examples, job.run.template) for row, given in outcome.answers.items()},
+        gain_over=outcome.scores.gain_over,
+        written={
+            row: written(answers, examples, CHAT if row == BASE_CHAT else job.run.template)
+            for row, answers in outcome.answers.items()
+        },
         retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
@@ -182,14 +185,16 @@ def _data(outcome: Outcome) -> Data:
     )
 
 
-def _spent(outcome: Outcome, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]) -> Spent:
+def _spent(
+    outcome: Outcome, budget: Budget, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]
+) -> Spent:
     meter = outcome.fitted.meter
     scale = 1 if sys.platform == "darwin" else 1024
     trainable, everything = outcome.parameters
     return Spent(
         examples=meter.examples,
         steps=meter.steps,
-        effective_batch=meter.examples // meter.steps,
+        effective_batch=meter.examples // meter.steps if meter.steps else budget.effective_batch,
         supervised_tokens=meter.supervised_tokens,
         total_tokens=meter.total_tokens,
         flops=outcome.fitted.flops,

@@ -37,6 +37,9 @@ RECORD, SCORES, COMPLETIONS, CURVE, LOG = (
 )
 #: Beside the weights; written by the driver from the whole record, so its digest is not part of that.
 CARD = "README.md"
+#: Rows of the untuned model: asked as the tuned one is, and in the checkpoint's own chat template, which an
+#: instruct model has, where that is another.
+BASE, BASE_CHAT = "base", "base-chat"
 #: The files that a whole record must have.
 PARTS = (SCORES, COMPLETIONS, CURVE)
 
@@ -178,10 +181,12 @@ class Record(_Part):
     backend: Backend
     data: Data
     spent: Spent
-    #: "tuned", "base", the arms that retrieve, "copy", "nearest" (reference rows) -> metric -> estimate of F.
+    #: "tuned", `BASE`, `BASE_CHAT` if there is one, the arms that retrieve, and "copy", "nearest" (reference
+    #: rows) -> metric -> estimate of F (or value).
     scores: dict[str, dict[str, Estimate]]
-    #: Metric -> paired difference of tuned over base.
+    #: Metric -> paired difference of tuned over the better row of the untuned model, which is `gain_over`.
     gain: dict[str, Estimate]
+    gain_over: str = BASE
     #: Corpus-level values of further metrics: row -> name -> value.
     further: dict[str, dict[str, float]] = Field(default_factory=dict)
     written: dict[str, Written]
@@ -190,7 +195,8 @@ class Record(_Part):
     #: The run whose untuned model gave the base answers, which this record holds a copy of; none where this
     #: run's did, and in older records.
     base_from: str | None = None
-    final_loss: float
+    #: None where nothing was trained.
+    final_loss: float | None
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.
     files: dict[str, str]

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import __version__, config, devices, files, provenance
+from bench import __version__, config, files
 from bench.data import layout
 from bench.errors import RequestError
 from bench.render import clean
@@ -15,9 +15,8 @@ from bench.render.tables import columns
 from bench.render.text import costs
 from bench.run import cost
 from bench.run.identity import Run
-from bench.run.shape import stored_bytes
 from bench.store.ledger import Ledger, Stored
-from bench.verbs import Output, request
+from bench.verbs import Output, fitting, request
 from bench.verbs.compare import write
 from bench.versions import environment
 
@@ -65,7 +64,7 @@ def execute(args: argparse.Namespace) -> Output:
         _save(args, asked)
         text += f"\nsaved: {args.save}; repeat it by: bench run {config.OPTION} {args.save}"
     if predicted:
-        text += "\n\n" + costs.table(predicted, _device(card))
+        text += "\n\n" + costs.table(predicted, fitting.named(card))
     contract = asked.contract.model_dump(mode="json")
     data = {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes}
     data["sources"] = config.sources(args)
@@ -100,15 +99,7 @@ def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
     what = cost.setting(run.model, run.recipe, run.backend, run.device)
     if what is None:
         return None
-    stored = stored_bytes(run.model.config)
-    if card is None and run.device == "cuda":
-        gpu = min(devices.here().gpus, key=lambda gpu: gpu.memory)
-        alike = next((each for name, each in cost.CARDS.items() if name.partition("-")[0] in gpu.name), None)
-        card = alike or cost.CARDS["24GB"]
-        return cost.cost(what, run.contract, gpu.memory, card, stored=stored)
-    if card is not None:
-        return cost.cost(what, run.contract, card.memory, card, stored=stored)
-    return cost.cost(what, run.contract, _memory(), cores=provenance.cores(), stored=stored)
+    return fitting.forecast(what, run.contract, card, run.model.config)
 
 
 def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
@@ -138,22 +129,6 @@ def _corrected(
     return costs.Predicted(run, value.scaled(median(memory), median(time)), len(memory))
 
 
-def _memory() -> int:
-    """Bytes of this machine."""
-    import psutil  # here: on Unix it needs modules that Windows lacks
-
-    return int(psutil.virtual_memory().total)
-
-
-def _device(card: cost.Card | None) -> str:
-    if card:
-        return f"{card.name}, {card.memory / cost.GIB:.1f} GB"
-    here = devices.here()
-    if here.gpus:
-        return here.gpus[0].name
-    return f"{provenance.cores()} CPU cores, {_memory() / cost.GIB:.1f} GB"
-
-
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
     similar = [
         sum(stored.record.spent.seconds.values())
@@ -168,8 +143,8 @@ def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
         "budget": str(run.contract.budget),
         "seed": run.seed,
         "scale": run.scale,
-        "method": run.recipe.method,
-        "batch": f"{run.recipe.micro_batch}x{run.accumulation}",
+        "method": run.method,
+        "batch": f"{run.recipe.micro_batch}x{run.accumulation}" if run.trained else "",
         "backend": run.backend,
         "seconds": sum(similar) / len(similar) if similar else None,
         "state": "finished" if ledger.finished(run.id) else "to run",

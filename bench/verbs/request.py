@@ -71,7 +71,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
     data_options.configure(what)
     what.add_argument(
-        "--budget", default="short", help="60x8, examples=480, smoke, short, long; 15x8,60x8 is a ladder"
+        "--budget",
+        default="short",
+        help="60x8, examples=480, smoke, short, long; 0: not trained; 15x8,60x8: a ladder",
     )
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
@@ -149,6 +151,8 @@ def resolve(
         notes.append(f"to fetch from the hub: {download / 1e9:.1f} GB")
     notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     versions = versions if versions is not None else provenance.versions()
+    if args.seeds != "0" and not all(each.budget.steps for each in contracts):
+        notes.append("what is not trained runs once, whatever --seeds says: no seed moves it")
     runs, folders = _planned(args, places, contracts, device, versions, effort)
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))

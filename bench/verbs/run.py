@@ -146,6 +146,8 @@ def workers(
         return Pool(settings.threads, extra=packages.variables)
     if packages.trial:
         raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
+    if merged := [run.name for run in runs if run.checkpoint.kind == "adapter"]:
+        raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
     from bench.launch import cluster, join
 
     target = join.Target(on, args.ship, args.tries, args.accelerator)

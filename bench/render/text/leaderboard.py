@@ -86,7 +86,7 @@ def readme_block(stored: Sequence[Stored], chart: str = "reports/twins/leaderboa
     lines = [_pipe(head), _pipe(["---:", "---", "---:", "---", "---:", "---", "---", "---:"])]
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
-        quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+        quality += _gain_cells(row)
         lines.append(
             _pipe([words.rank(row.rank), md(facts.sized_name(row)), *quality, *_cost_cells(row)[:2]])
         )
@@ -113,7 +113,7 @@ def _markdown_table(group: Group) -> list[str]:
     lines = [_pipe(head), _pipe("---:" if name in right else "---" for name in head)]
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
-        quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+        quality += _gain_cells(row)
         quality += [words.score(row.tuned[kind].mean) for kind in others]
         cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
         notes = md(", ".join(badge(doubt).name for doubt in row.doubts))
@@ -126,12 +126,19 @@ def _markdown_table(group: Group) -> list[str]:
     return lines
 
 
+def _gain_cells(row: BoardRow) -> list[str]:
+    """What tuning gained and its interval; a dash where nothing was trained."""
+    if not row.trained:
+        return [DASH, ""]
+    return [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+
+
 def _cost_cells(row: BoardRow) -> list[str]:
     cost = row.cost
     return [
-        row.first.run.recipe.method,
+        row.first.run.method,
         words.count(cost.trainable_parameters),
-        f"{cost.tokens_per_second:,.0f}",
+        f"{cost.tokens_per_second:,.0f}" if row.trained else DASH,
         words.size(cost.memory),
         words.duration(cost.seconds),
     ]
@@ -194,7 +201,7 @@ def _quality_table(group: Group, width: int) -> str:
             words.rank(row.rank),
             clip(facts.name(row), LONGEST_NAME[width >= WIDE]),
             _estimate(row.tuned[MAIN], words.score),
-            _estimate(row.gain[MAIN], words.change),
+            _estimate(row.gain[MAIN], words.change) if row.trained else DASH,
             *(words.score(row.tuned[kind].mean) for kind in others),
         ]
         for row in group.rows

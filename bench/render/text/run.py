@@ -20,7 +20,7 @@ from bench.render.text.beside import added
 from bench.render.text.beside import arms as arms_text
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
-from bench.store.record import Stage
+from bench.store.record import BASE, BASE_CHAT, Stage
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: Characters of one answer; the record has the whole.
@@ -132,7 +132,7 @@ def _facts(stored: Stored, width: int) -> str:
         memory += f", {words.size(spent.peak_gpu_memory)} GPU"
     pairs = [
         ("Model", f"{run.model.checkpoint}, {run.scale} scale, {run.model.licence}, seed {run.seed}"),
-        ("Method", f"{run.recipe.method}, {_recipe(stored)}"),
+        ("Method", f"{run.method}, {_recipe(stored)}" if run.trained else "none, the checkpoint as it is"),
         ("Backend", f"{record.backend.name}: {record.backend.reason}; {record.backend.precision}"),
         ("Spent", f"{spent.steps} of {budget.steps} steps, {spent.examples} of {budget.examples} examples, "
                   f"effective batch {spent.effective_batch} of {budget.effective_batch}"),
@@ -169,13 +169,17 @@ def _recipe(stored: Stored) -> str:
 
 def _scores(stored: Stored) -> list[str]:
     record = stored.record
-    names = {"tuned": "tuned", "base": "untuned", "retrieved": "untuned, with rows in its context"}
-    names |= {"both": "tuned, with rows in its context", **REFERENCES}
+    names = {"tuned": "tuned", BASE: "untuned", BASE_CHAT: "untuned, in its own chat template"}
+    names |= {"retrieved": "untuned, with rows in its context", "both": "tuned, with rows in its context"}
+    names |= REFERENCES
     table = [["", *(LABELS[kind] for kind in KINDS)]]
     for row, name in names.items():
         if row in record.scores:
             table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
-    table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
+    if not record.run.trained:
+        return columns([row for row in table if row[0] != "tuned"], right=range(1, len(KINDS) + 1))
+    over = "tuned over the better untuned" if BASE_CHAT in record.scores else "tuned over untuned"
+    table.append([over, *(words.change(record.gain[kind].mean) for kind in KINDS)])
     return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
 
 
