@@ -72,14 +72,7 @@ def execute(job: Job, emit: Emit) -> None:
         return
     if loaded.adapter:
         answers, origin = _bases(job, loaded, asked, clock)
-    tuned = answers[BASE]
-    if run.trained:
-        with clock.stage("generate tuned"):
-            tuned = _answers(run, loaded, asked[BASE], clock)
-    answers = {"tuned": tuned, **answers}
-    if arms is not None and "both" in arms.names:
-        with clock.stage("generate both"):
-            answers["both"] = _answers(run, loaded, list(arms.prompts), clock)
+    answers |= _tuned(run, loaded, asked[BASE], answers[BASE], arms, clock)
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
@@ -173,18 +166,8 @@ def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Enco
 
 
 def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example], template: str) -> list[list[int]]:
-    contract = run.contract
-    return [
-        encode_prompt(
-            example,
-            loaded.tokenizer,
-            template,
-            contract.max_length,
-            contract.decoding,
-            run.model.objective,
-        )
-        for example in examples
-    ]
+    length, decoding, objective = run.contract.max_length, run.contract.decoding, run.model.objective
+    return [encode_prompt(e, loaded.tokenizer, template, length, decoding, objective) for e in examples]
 
 
 def _asked(run: Run, loaded: Loaded, examples: Sequence[Example]) -> dict[str, list[list[int]]]:
@@ -244,6 +227,25 @@ def _bases(
             kept = untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
             answers[row], origins[row] = kept
     return answers, origins[BASE]
+
+
+def _tuned(
+    run: Run,
+    loaded: Loaded,
+    prompts: list[list[int]],
+    untuned: list[Completion],
+    arms: Arms | None,
+    clock: Clock,
+) -> dict[str, list[Completion]]:
+    """The tuned model's answers by row; those of the untuned one where nothing was trained."""
+    tuned = untuned
+    if run.trained:
+        with clock.stage("generate tuned"):
+            tuned = _answers(run, loaded, prompts, clock)
+    if arms is None or "both" not in arms.names:
+        return {"tuned": tuned}
+    with clock.stage("generate both"):
+        return {"tuned": tuned, "both": _answers(run, loaded, list(arms.prompts), clock)}
 
 
 def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:
