@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from bench.judge.beside.arms import ArmsEstimate
     from bench.judge.effort.ladder import Ladder
 
-#: Ranked by this one.
-MAIN = KINDS[0]
+MAIN = KINDS[0]  # ranked by this one
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
 READ_AT_MOST = 160
 #: Contract digest, scale, digest of the evaluation examples, what `--with` tried out.
@@ -54,8 +53,7 @@ class BoardRow:
     base: Mapping[str, Interval]
     #: Of the untuned model in its own chat template; empty where it has none, or was tuned in it.
     chat: Mapping[str, Interval]
-    #: Over the better of the two.
-    gain: Mapping[str, Interval]
+    gain: Mapping[str, Interval]  # over the better of the two
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
     cost: RowCost
@@ -74,11 +72,6 @@ class BoardRow:
     def gained_over(self) -> Mapping[str, Interval]:
         """The estimates of the untuned model that `gain` is over."""
         return self.base if self.first.gain_over == BASE else self.chat
-
-    @property
-    def trained(self) -> bool:
-        """Whether the model was tuned; else its score is the base's."""
-        return self.first.run.trained
 
     @property
     def seeds(self) -> tuple[int, ...]:

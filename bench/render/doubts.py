@@ -113,8 +113,8 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
     Code.ADAPTER: (
         "adapter",
         lambda doubt: (
-            f"starts from the adapter {doubt.names[0]}, merged (adapter {doubt.names[1]}, base "
-            f"{doubt.names[2]}); 'untuned' is that start"
+            f"starts from the adapter {doubt.names[0]}, merged (digests {' and '.join(doubt.names[1:])}); "
+            "'untuned' is that start"
         ),
         _nothing,
     ),

@@ -138,7 +138,7 @@ def reading(group: Group) -> str:
     )
     runs = f"{seeds(group)}, "
     over = " 'Over base' is the paired difference to the same model untuned."
-    if not group.rows[0].trained:
+    if not group.rows[0].first.run.trained:
         runs, over = "", " No model was trained."
     return (
         f"ROUGE F between 0 and 1 on {examples} {group.contract.eval_split} examples, {runs}"
@@ -205,7 +205,7 @@ def headline(group: Group) -> str:
             lead = f"{leaders[0]} leads, but any of {len(leaders)} {things} may be best"
     gained = sum(row.gain[MAIN].low > 0 for row in rows)
     text = f"{lead}. {gained} of {total} clearly improved on the same model untuned"
-    if not rows[0].trained:
+    if not rows[0].first.run.trained:
         text = f"{lead}. {'It was' if total == 1 else 'They were'} not trained"
     if group.references:
         bar = group.references[0]

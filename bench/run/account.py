@@ -57,7 +57,7 @@ class Outcome:
     followed: int
     selection: Selection
     fitted: Fitted
-    #: Row ("tuned", and those of the untuned model) -> what was written.
+    #: Row ("tuned", those of the untuned model, arms that retrieve) -> what was written.
     answers: Mapping[str, Sequence[Completion]]
     scores: Scores
     #: Trainable parameters, and all.
@@ -118,8 +118,8 @@ def record_of(
         further=outcome.scores.further,
         gain_over=outcome.scores.gain_over,
         written={
-            row: written(answers, examples, CHAT if row == BASE_CHAT else job.run.template)
-            for row, answers in outcome.answers.items()
+            row: written(given, examples, CHAT if row == BASE_CHAT else job.run.template)
+            for row, given in outcome.answers.items()
         },
         retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,

@@ -13,6 +13,7 @@ from bench.score.metrics import load_metric, score_corpus
 from bench.score.reference_rows import NearestAnswer
 from bench.score.rouge import Rouge
 from bench.spec import Example
+from bench.store.record import BASE, BASE_CHAT
 
 #: row -> metric -> "p", "r", "f" -> one value per example
 Table = dict[str, dict[str, dict[str, list[float]]]]
@@ -53,7 +54,7 @@ def score_run(
     table = score_texts(rouge, examples, texts)
     groups = [example.group or example.id for example in examples]
     estimates = means(table, groups)
-    untuned = [row for row in answers if row != "tuned"]
+    untuned = [row for row in (BASE, BASE_CHAT) if row in answers]
     over = max(untuned, key=lambda row: estimates[row][MAIN].mean)
     gain = {
         kind: stats.paired_interval(table[over][kind]["f"], columns["f"], groups)

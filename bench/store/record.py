@@ -182,7 +182,7 @@ class Record(_Part):
     data: Data
     spent: Spent
     #: "tuned", `BASE`, `BASE_CHAT` if there is one, the arms that retrieve, and "copy", "nearest" (reference
-    #: rows) -> metric -> estimate of F (or value).
+    #: rows) -> metric -> estimate of F.
     scores: dict[str, dict[str, Estimate]]
     #: Metric -> paired difference of tuned over the better row of the untuned model, which is `gain_over`.
     gain: dict[str, Estimate]

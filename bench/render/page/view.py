@@ -105,12 +105,12 @@ def _row(
         "rank": words.rank(row.rank),
         "tuned": {kind: _estimate(row.tuned[kind], words.score, words.interval) for kind in KINDS},
         "gain": _estimate(row.gain[MAIN], words.change, words.change_interval)
-        if row.trained
+        if row.first.run.trained
         else {"text": DASH, "interval": ""},
         "clear": row.gain[MAIN].low > 0 or row.gain[MAIN].high < 0,
         "bar": plots.bar(row, axis, copied),
         "trainable": words.count(cost.trainable_parameters),
-        "speed": f"{cost.tokens_per_second:,.0f}" if row.trained else DASH,
+        "speed": f"{cost.tokens_per_second:,.0f}" if row.first.run.trained else DASH,
         "memory": words.size(cost.memory),
         "seconds": words.duration(cost.seconds),
         "order": _sort_keys(row),

@@ -128,7 +128,7 @@ def _markdown_table(group: Group) -> list[str]:
 
 def _gain_cells(row: BoardRow) -> list[str]:
     """What tuning gained and its interval; a dash where nothing was trained."""
-    if not row.trained:
+    if not row.first.run.trained:
         return [DASH, ""]
     return [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
 
@@ -138,7 +138,7 @@ def _cost_cells(row: BoardRow) -> list[str]:
     return [
         row.first.run.method,
         words.count(cost.trainable_parameters),
-        f"{cost.tokens_per_second:,.0f}" if row.trained else DASH,
+        f"{cost.tokens_per_second:,.0f}" if row.first.run.trained else DASH,
         words.size(cost.memory),
         words.duration(cost.seconds),
     ]
@@ -201,7 +201,7 @@ def _quality_table(group: Group, width: int) -> str:
             words.rank(row.rank),
             clip(facts.name(row), LONGEST_NAME[width >= WIDE]),
             _estimate(row.tuned[MAIN], words.score),
-            _estimate(row.gain[MAIN], words.change) if row.trained else DASH,
+            _estimate(row.gain[MAIN], words.change) if row.first.run.trained else DASH,
             *(words.score(row.tuned[kind].mean) for kind in others),
         ]
         for row in group.rows
