@@ -11,6 +11,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 UNSLOTH := $(VENV)/.unsloth
+# Two processes share the tests, file by file, one thread each.
+WORKERS ?= 2
 SMOLLM2 := checkpoints/SmolLM2-135M-Instruct.Q4_1.gguf
 
 .PHONY: leaderboard test test-slow check docs unsloth smollm2 clean
@@ -19,7 +21,7 @@ leaderboard: $(STAMP)
 	$(BIN)/bench run --models all
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not proof"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not proof"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -12,6 +12,7 @@ import pytest
 from chat_endpoint import served
 from records import ALL_MODELS, make_record
 
+import bench
 from bench.cli import run_verb
 from bench.metrics import endings, squad
 from bench.metrics.chrf import chrf
@@ -145,6 +146,7 @@ def test_metrics_are_added_beside_the_record_and_shown_everywhere(
     assert '<h3 class="near">Further metrics</h3>' in (twins / "leaderboard.html").read_text()
     assert "f1 (95%) | over base (95%)" in text
     assert "length  [95%]" in asked(capsys, "report", *out)[1]
+    assert identity["f1"] in bench.board(twins).to_pandas().columns
 
 
 def test_a_comparison_takes_an_added_metric_by_its_short_name(

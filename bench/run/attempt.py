@@ -63,30 +63,32 @@ def execute(job: Job, emit: Emit) -> None:
         validation = _encoded(run, loaded, selection.followed[:followed])
         asked = _asked(run, loaded, selection.eval)
         trainable, everything = _parameters(loaded.model)
-    arms = _arms(run, loaded, selection, asked[BASE], clock)
+    arms = _arms(run, loaded, selection, asked, clock)
     rank = distributed.rank(run)
     if not loaded.adapter and rank == 0:
-        answers, origin = _untuned(job, loaded, asked, arms, clock)
+        answers, origin = _bases(job, loaded, asked, clock)
     fitted = _train(job, loaded, encoded, validation, clock)
     if rank > 0:  # of several processes the first does the rest
         return
     if loaded.adapter:
-        answers, origin = _untuned(job, loaded, asked, arms, clock)
-    tuned = answers[BASE]
-    if run.trained:
-        with clock.stage("generate tuned"):
-            tuned = _answers(run, loaded, asked[BASE], clock)
-    answers = {"tuned": tuned, **answers, **_both(run, loaded, arms, clock)}
+        answers, origin = _bases(job, loaded, asked, clock)
+    answers |= _tuned(run, loaded, asked[BASE], answers[BASE], arms, clock)
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
             selection.eval,
             selection.train,
-            {row: [answer.text for answer in given] for row, given in answers.items()},
+            {row: [answer.text for answer in written] for row, written in answers.items()},
             run.contract.metrics,
         )
     outcome = Outcome(
-        *(order, encoded, len(validation), selection, fitted, answers, scores),
+        order,
+        encoded,
+        len(validation),
+        selection,
+        fitted,
+        answers,
+        scores,
         (trainable if run.trained else 0, everything),
         _cut_prompts(run, loaded, asked[BASE], selection.eval),
         origin,
@@ -164,28 +166,8 @@ def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Enco
 
 
 def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example], template: str) -> list[list[int]]:
-    contract = run.contract
-    return [
-        encode_prompt(
-            example,
-            loaded.tokenizer,
-            template,
-            contract.max_length,
-            contract.decoding,
-            run.model.objective,
-        )
-        for example in examples
-    ]
-
-
-def _arms(
-    run: Run, loaded: Loaded, selection: Selection, prompts: list[list[int]], clock: Clock
-) -> Arms | None:
-    """What the arms read that the contract asks for."""
-    if run.contract.retrieval is None:
-        return None
-    with clock.stage("retrieve"):
-        return arms_of(run, loaded.tokenizer, selection, prompts)
+    length, decoding, objective = run.contract.max_length, run.contract.decoding, run.model.objective
+    return [encode_prompt(e, loaded.tokenizer, template, length, decoding, objective) for e in examples]
 
 
 def _asked(run: Run, loaded: Loaded, examples: Sequence[Example]) -> dict[str, list[list[int]]]:
@@ -206,6 +188,19 @@ def _asked(run: Run, loaded: Loaded, examples: Sequence[Example]) -> dict[str, l
     return asked
 
 
+def _arms(
+    run: Run, loaded: Loaded, selection: Selection, asked: dict[str, list[list[int]]], clock: Clock
+) -> Arms | None:
+    """What the arms read that the contract asks for; the untuned model's is `asked` as a row of its own."""
+    if run.contract.retrieval is None:
+        return None
+    with clock.stage("retrieve"):
+        arms = arms_of(run, loaded.tokenizer, selection, asked[BASE])
+    if arms is not None and "retrieved" in arms.names:
+        asked["retrieved"] = list(arms.prompts)
+    return arms
+
+
 def _cut_prompts(run: Run, loaded: Loaded, prompts: list[list[int]], examples: Sequence[Example]) -> int:
     """How many prompts hold fewer tokens than their example has."""
     return sum(
@@ -214,38 +209,43 @@ def _cut_prompts(run: Run, loaded: Loaded, prompts: list[list[int]], examples: S
     )
 
 
-def _untuned(
-    job: Job, loaded: Loaded, asked: Mapping[str, list[list[int]]], arms: Arms | None, clock: Clock
+def _bases(
+    job: Job, loaded: Loaded, asked: Mapping[str, list[list[int]]], clock: Clock
 ) -> tuple[dict[str, list[Completion]], str | None]:
-    """Row of the untuned model, its arm among them -> answers; and the run that the base's come from."""
-    kept = {row: _base(job, loaded, prompts, clock, "generate base") for row, prompts in asked.items()}
-    answers = {row: given for row, (given, _) in kept.items()}
-    if arms is not None and "retrieved" in arms.names:
-        answers["retrieved"], _ = _base(job, loaded, list(arms.prompts), clock, "generate retrieved")
-    return answers, kept[BASE][1]
+    """The untuned model's answers by row, and the run that they come from if it is another."""
+    answers: dict[str, list[Completion]] = {}
+    origins: dict[str, str | None] = {}
+    folder = Path(job.untuned) if job.untuned else None
+    for row, prompts in asked.items():
+
+        def generate(prompts: list[list[int]] = prompts) -> list[Completion]:
+            with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
+                return _answers(job.run, loaded, prompts, clock)
+
+        with clock.stage("generate retrieved" if row == "retrieved" else "generate base"):
+            facts = untuned.basis(job, prompts, surroundings(job.run.device))
+            kept = untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
+            answers[row], origins[row] = kept
+    return answers, origins[BASE]
 
 
-def _both(run: Run, loaded: Loaded, arms: Arms | None, clock: Clock) -> dict[str, list[Completion]]:
-    """The tuned model's answers in its arm."""
+def _tuned(
+    run: Run,
+    loaded: Loaded,
+    prompts: list[list[int]],
+    untuned: list[Completion],
+    arms: Arms | None,
+    clock: Clock,
+) -> dict[str, list[Completion]]:
+    """The tuned model's answers by row; those of the untuned one where nothing was trained."""
+    tuned = untuned
+    if run.trained:
+        with clock.stage("generate tuned"):
+            tuned = _answers(run, loaded, prompts, clock)
     if arms is None or "both" not in arms.names:
-        return {}
+        return {"tuned": tuned}
     with clock.stage("generate both"):
-        return {"both": _answers(run, loaded, list(arms.prompts), clock)}
-
-
-def _base(
-    job: Job, loaded: Loaded, prompts: list[list[int]], clock: Clock, stage: Stage
-) -> tuple[list[Completion], str | None]:
-    """The untuned model's answers to prompts, and the run that they come from if it is another."""
-
-    def generate() -> list[Completion]:
-        with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
-            return _answers(job.run, loaded, prompts, clock)
-
-    with clock.stage(stage):
-        facts = untuned.basis(job, prompts, surroundings(job.run.device))
-        folder = Path(job.untuned) if job.untuned else None
-        return untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
+        return {"tuned": tuned, "both": _answers(run, loaded, list(arms.prompts), clock)}
 
 
 def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:

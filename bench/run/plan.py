@@ -21,9 +21,8 @@ FOUR_BIT = ("bitsandbytes",)
 GGUF = ("gguf",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
 RETRIEVAL = ("bm25s",)
-
-#: Kinds of checkpoints that lie anywhere on the disk of one machine.
-OWN = ("folder", "gguf", "adapter")
+#: Kinds of checkpoints whose path is this machine's.
+ON_DISK = ("folder", "gguf", "adapter")
 
 
 def plan(
@@ -52,7 +51,7 @@ def plan(
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
         needed += RETRIEVAL if contract.retrieval else ()
-        if checkpoint.kind in OWN:  # a record names no path of the machine that made it
+        if checkpoint.kind in ON_DISK:  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(

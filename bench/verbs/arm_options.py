@@ -25,7 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME,...",
         help="tuned; retrieved (untuned, with training rows in its context); both (tuned, likewise)",
     )
-    arms.add_argument("--retriever", default="bm25", choices=["bm25", "dense"], help="bm25 (default)")
+    arms.add_argument(
+        "--retriever", default="bm25", choices=["bm25", "dense"], help="bm25; dense is not in this version"
+    )
     arms.add_argument(
         "--rows", type=whole(1, MOST_ROWS), default=3, metavar="K", help="training rows of a question (3)"
     )
