@@ -30,7 +30,7 @@ FAULTS = {
     "trainer": (
         "bench/train/fit.py",
         '"learning_rate": recipe.learning_rate,',
-        '"learning_rate": recipe.learning_rate * 20,',
+        '"learning_rate": recipe.learning_rate * 0,',
     ),
 }
 #: Part -> the stage that `bench explain` attributes its fault to.
