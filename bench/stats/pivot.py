@@ -82,6 +82,9 @@ class SeedPart:
     def __add__(self, other: "SeedPart") -> "SeedPart":
         return SeedPart(self.value + other.value, self.cautious + other.cautious, self.spread + other.spread)
 
+    def __mul__(self, factor: float) -> "SeedPart":
+        return SeedPart(self.value * factor, self.cautious * factor, self.spread * factor**2)
+
 
 @dataclass(frozen=True)
 class Pivot:
