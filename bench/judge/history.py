@@ -2,7 +2,7 @@
 
 Values are comparable within one scale and contract, so every such pair has a series of its own. A point is
 one set of everything but the seed (versions, recipe, checkpoint, machine, commit), its seeds averaged; the
-order is that of time. Training noise is pooled over a line's points, so a one-seed point has its share.
+order is that of time. A point's interval is the one that a board gives it (`bench.judge.intervals`).
 
 Steps and a steady slope are told apart by what they do to the answers, on the same examples, not by the shape
 of a short line (`bench.stats.shifts`). Fewer than six points tell none.
@@ -20,6 +20,7 @@ import numpy as np
 from bench import stats
 from bench.errors import RecordError, UnknownName
 from bench.judge.changes import differences
+from bench.judge.intervals import Intervals
 from bench.spec import Contract
 from bench.store.ledger import Stored
 from bench.store.scores import METRIC, Floats, Series, aligned, series, units
@@ -114,8 +115,9 @@ def history(
     apart: dict[tuple[str, Contract], list[Stored]] = defaultdict(list)
     for record in chosen:
         apart[record.record.run.scale, record.record.run.contract].append(record)
+    intervals = Intervals(everything)
     lines = [
-        _line(scale, contract, moments, metric)
+        _line(scale, contract, moments, metric, intervals)
         for (scale, contract), runs in apart.items()
         if (moments := _moments(runs, metric, told))
     ]
@@ -143,18 +145,24 @@ def _circumstances(stored: Stored) -> str:
     return json.dumps([body, run.template, where.commit, where.hardware, where.gpu], sort_keys=True)
 
 
-def _line(scale: str, contract: Contract, moments: Sequence[_Moment], metric: str) -> TimeSeries:
+def _line(
+    scale: str, contract: Contract, moments: Sequence[_Moment], metric: str, intervals: Intervals
+) -> TimeSeries:
     every = [row for moment in moments for row in moment.scores]
     scores, ids, groups = aligned(every, metric)
     ends = np.cumsum([len(moment.scores) for moment in moments])
     tables = np.split(scores, ends[:-1]) if ids else [np.empty((0, 0))] * len(moments)
     labels = np.asarray(units(ids, groups))
-    several = [table for table in tables if min(table.shape) > 1]
-    noise = stats.seed_noise(several, labels) if several else None
+    # Of runs that were scored on other examples only those that all share are shown.
+    alike = all(row.ids == ids for row in every)
     points = []
     for place, (current, table) in enumerate(zip(moments, tables, strict=True)):
         before = moments[place - 1].stored[-1] if place else None
-        points.append(_point(current, table, labels, metric, noise, before))
+        if alike or not ids:
+            value = intervals.of(current.stored if ids else current.stored[-1:], metric)
+        else:
+            value = stats.mean_interval(table, groups=labels).within(0, 1)
+        points.append(_point(current, value, before))
     note = _too_short(moments, labels)
     found = stats.Shifts()
     if not note:
@@ -174,20 +182,11 @@ def _line(scale: str, contract: Contract, moments: Sequence[_Moment], metric: st
     )
 
 
-def _point(
-    moment: _Moment,
-    table: Floats,
-    labels: Floats,
-    metric: str,
-    noise: stats.Noise | None,
-    before: Stored | None,
-) -> Point:
+def _point(moment: _Moment, value: stats.Interval, before: Stored | None) -> Point:
     record = moment.stored[-1].record
-    value = record.scores["tuned"][metric]
-    own = stats.Interval(value.mean, value.low, value.high)
     return Point(
         moment.stored[0].record.provenance.finished,
-        stats.mean_interval(table, groups=labels, noise=noise).within(0, 1) if table.size else own,
+        value,
         tuple(sorted(stored.record.run.seed for stored in moment.stored)),
         {**record.provenance.versions, **record.run.versions},
         record.provenance.commit,

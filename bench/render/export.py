@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.effort.ladder import Ladder
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import doubts, facts
 from bench.render.clean import cell
 from bench.render.text.costs import measured_as_data

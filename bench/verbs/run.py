@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import devices, provenance
 from bench.errors import RequestError
-from bench.judge.board import board, setting
+from bench.judge.board import board
 from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
@@ -21,9 +21,9 @@ from bench.render.text import leaderboard
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
-from bench.store.sides import trial_of
+from bench.store.sides import setting, trial_of
 from bench.verbs import Output, report, request
-from bench.verbs.options import seconds, whole
+from bench.verbs.options import seconds, whole, width
 from bench.versions import environment
 
 #: CPU threads of a run on nodes that are not this machine.
@@ -93,7 +93,7 @@ def board_of(
         [item for item in measured if item.record.run.contract.digest in contracts],
     )
     shown = with_ladders(whole)
-    lines = [leaderboard.terminal(shown, report.width()), ""]
+    lines = [leaderboard.terminal(shown, width()), ""]
     lines += [f"left out: {message}" for message in messages]
     lines += [f"written: {file}"]
     return Output("\n".join(lines), export.as_data(shown), exit_code)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from bench.judge.board import MAIN, REFERENCES
 from bench.judge.doubts import row_doubts
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import words
 from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
