@@ -109,8 +109,10 @@ def false_gates(
         moved = luck[draw.integers(len(luck), size=seeds)] - luck[draw.integers(len(luck), size=seeds)]
         change = b - a + moved.T[:, None, :, None]
         rows = [table for model in change for table in model]
-        total, shared = (noise.total, noise.shared) if noise else (None, None)
-        called += any(row.finding in CALLED for row in judge(rows, noise=total, common=seeds > 1))
+        shared = noise.shared if noise else None
+        total = dict.fromkeys(METRICS, noise.total) if noise else None
+        judged = judge(rows, noise=total, common=seeds > 1, metrics=METRICS * MODELS)
+        called += any(row.finding in CALLED for row in judged)
         drift += pooled_shift(list(change[:, 2]), flips=1, common=seeds > 1, shared=shared).drifted()
     return called / rounds, drift / rounds
 

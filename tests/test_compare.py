@@ -13,8 +13,9 @@ from records import ALL_MODELS, VERSIONS, make_contract, make_failure, make_pair
 
 from bench import cli, stats
 from bench.errors import Incomparable, UnknownName
-from bench.judge.compare import ComparedRow, Comparison, compare, drifted, to_data, with_texts
+from bench.judge.compare import ComparedRow, Comparison, compare, to_data, with_texts
 from bench.judge.pairing import Finding
+from bench.judge.stack import drifted
 from bench.judge.verdicts import judge
 from bench.render.text import comparison as compare_text
 from bench.spec import Decoding

@@ -10,7 +10,7 @@ from records import make_contract, make_record
 
 from bench import cli
 from bench.errors import UnknownName
-from bench.judge.history import History, change_points, history
+from bench.judge.history import History, history
 from bench.render.text import history as history_text
 from bench.store.ledger import Ledger, Stored
 
@@ -44,6 +44,35 @@ def test_a_planted_step_is_found_with_the_version_that_brought_it(tmp_path: Path
     assert step.changed == {"trl": ("1.14.0", "1.14.2")}
     assert step.shift.high < -0.015
     assert step.shift.low > -0.045
+
+
+def test_a_steady_slope_is_told_over_its_versions_and_not_as_steps(tmp_path: Path) -> None:
+    """Amount a point with interval, what changed from the first of its points to the last, and no step."""
+    records = [
+        make_record(
+            tmp_path,
+            "gpt2",
+            seed,
+            versions={"trl": version},
+            changed=0.3,
+            shift=-0.008 * place,
+            finished=f"2026-11-{10 + place}T10:0{seed}:00Z",
+        )
+        for place, version in enumerate(VERSIONS)
+        for seed in (0, 1)
+    ]
+    data = history(records, "gpt2")
+    (line,) = data.lines
+    assert line.steps == ()
+    assert line.slope is not None
+    assert (line.slope.begin, line.slope.end) == (0, len(VERSIONS) - 1)
+    assert line.slope.each.low <= -0.008 <= line.slope.each.high < 0
+    assert line.slope.changed == {"trl": (VERSIONS[0], VERSIONS[-1])}
+    text = history_text.terminal(data)
+    assert text.startswith("gpt2 twin, rougeL: falls steadily, by 0.05")
+    assert "over 8 points (trl 1.10.0 → 1.15.1)" in text
+    assert "a steady fall, \N{MINUS SIGN}0.00" in text
+    assert text.splitlines()[0] in history_text.markdown(data).replace("**", "").splitlines()[4]
 
 
 def test_points_are_in_order_of_time_whatever_the_order_of_records(tmp_path: Path) -> None:
@@ -89,30 +118,6 @@ def test_other_contracts_and_scales_are_lines_of_their_own(tmp_path: Path) -> No
     assert [(line.scale, len(line.points)) for line in lines] == [("mini", 2), ("full", 1), ("mini", 1)]
 
 
-def test_noise_alone_has_a_step_in_at_most_one_line_of_twenty() -> None:
-    """150 lines of eight points with training noise; 5% and its error."""
-    generator = np.random.default_rng(0)
-    false = 0
-    for _ in range(150):
-        points = 0.05 * generator.standard_normal((8, 60)) + 0.01 * generator.standard_normal((8, 1))
-        false += bool(change_points(points))
-    assert false <= 15
-
-
-def test_two_steps_are_two(tmp_path: Path) -> None:
-    """Down and up again."""
-    generator = np.random.default_rng(1)
-    points = 0.3 + 0.02 * generator.standard_normal((15, 60))
-    points[5:10] -= 0.05
-    found = change_points(points)
-    assert [(at, round(shift.mean, 2)) for at, shift, _ in found] == [(5, -0.05), (10, 0.05)]
-
-
-def test_a_flat_line_has_no_step() -> None:
-    """Equal values to the last digit."""
-    assert change_points(np.full((8, 60), 0.3)) == []
-
-
 def test_an_edited_record_is_left_out_with_a_message(tmp_path: Path) -> None:
     """The point stands on the other seed."""
     records = course(tmp_path, VERSIONS[:2])
@@ -140,6 +145,25 @@ def golden_history(out: Path) -> History:
     """A line with a step and one too short for any."""
     other = make_record(out, "gpt2", contract=make_contract(steps=30))
     return history([*course(out), other], "gpt2", messages=["reports/runs/x/record.json: edited"])
+
+
+@pytest.mark.parametrize(
+    ("versions", "drop", "said"),
+    [
+        (VERSIONS[:1], 0.0, "gpt2 twin, rougeL: one point, 0.174"),
+        (VERSIONS[:3], 0.0, "gpt2 twin, rougeL: cannot be told yet, 3 points"),
+        (VERSIONS, 0.0, "gpt2 twin, rougeL: steady, no step and no slope in 8 points"),
+        (VERSIONS, 0.03, "gpt2 twin, rougeL: a drop of 0.033 on 2026-11-15 (trl 1.14.0 → 1.14.2)."),
+    ],
+)
+def test_a_history_opens_with_its_verdict(
+    tmp_path: Path, versions: tuple[str, ...], drop: float, said: str
+) -> None:
+    """In the terminal's first line, and in markdown before the table; the contract comes last."""
+    data = history(course(tmp_path, versions, drop), "gpt2")
+    assert history_text.terminal(data).startswith(said)
+    markdown = history_text.markdown(data).replace("\\", "")
+    assert markdown.index(said) < markdown.index("| finished") < markdown.index("> Trained on")
 
 
 def test_the_terminal_text_is_the_golden_one(tmp_path: Path) -> None:

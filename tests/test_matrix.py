@@ -11,12 +11,13 @@ from records import make_contract, make_failure, make_record
 
 from bench.cli import run_verb
 from bench.errors import EnvironmentUnsolvable, RequestError
-from bench.render.text.versions.matrix import Column, markdown
+from bench.judge.intervals import Intervals
+from bench.render.text.versions.matrix import Column, markdown, terminal
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.sides import Side
 from bench.verbs import matrix, request
-from bench.verbs.matrix import combinations, compared
+from bench.verbs.matrix import combinations, compared, scores
 from bench.versions import environment
 from bench.versions.environment import Environment
 
@@ -31,14 +32,15 @@ def column(out: Path, trl: str, models: Sequence[str] = MODELS, shift: float = 0
         for model in models
         for seed in SEEDS
     ]
-    return Column(f"trl=={trl}", Side(f"trl=={trl}", tuple(records)))
+    side = Side(f"trl=={trl}", tuple(records))
+    return Column(f"trl=={trl}", side, scores=scores(side, Intervals(records)))
 
 
 def table(columns: Sequence[Column]) -> dict[str, list[str]]:
     """First cell of a row -> the other cells."""
-    text = markdown(compared(columns), MODELS, make_contract(), "0,1,2")
+    text = markdown(compared(columns), MODELS, make_contract(), "mini", "0,1,2")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return {row[0]: row[1:] for row in rows}
+    return {row[0].removesuffix(" twin"): row[1:] for row in rows}
 
 
 def test_axes_are_combined_with_the_last_fastest() -> None:
@@ -92,11 +94,44 @@ def test_failing_cells_give_their_reason_once(tmp_path: Path) -> None:
     dead = [make_failure(tmp_path / "dead", model, seed, "no kernel") for model in MODELS for seed in SEEDS]
     second = Column("trl==1.15.0", Side("trl==1.15.0", (), tuple(dead)))
     third = Column("trl==99.0", Side("trl==99.0", ()), "there is no version of trl==99.0")
-    text = markdown(compared([first, second, third]), MODELS, make_contract(), "0,1,2")
+    text = markdown(compared([first, second, third]), MODELS, make_contract(), "mini", "0,1,2")
     assert text.count("fails [1]") == len(MODELS)
     assert text.count("cannot be built [2]") == len(MODELS)
     assert text.count("[1] train: no kernel") == 1
     assert text.count("[2] there is no version of trl==99.0") == 1
+
+
+def five_columns(out: Path) -> list[Column]:
+    """The reference, the same again, a drop, runs that die and versions that do not exist."""
+    dead = [make_failure(out / "dead", model, seed, "no kernel") for model in MODELS for seed in SEEDS]
+    return compared(
+        [
+            column(out, "1.12.0"),
+            column(out, "1.13.0"),
+            column(out, "1.14.2", shift=-0.05),
+            Column("trl==1.15.0", Side("trl==1.15.0", (), tuple(dead))),
+            Column("trl==99.0", Side("trl==99.0", ()), "there is no version of trl==99.0"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_verdict_comes_first_then_a_table_without_markup(tmp_path: Path, width: int) -> None:
+    """The worst set of versions first; no line is longer than the terminal, no markdown in it."""
+    columns = five_columns(tmp_path)
+    text = terminal(columns, MODELS, make_contract(), "mini", "0,1,2", width)
+    opening = " ".join(text.split("\n\n")[0].split())
+    assert opening.startswith(
+        "Against trl==1.12.0: trl==99.0 cannot be built (there is no version of trl==99.0); "
+        "trl==1.15.0 fails (train: no kernel); trl==1.14.2 regressed ("
+    )
+    assert opening.endswith("; trl==1.13.0 safe (all 1,080 scores are identical).")
+    assert max(map(len, text.splitlines())) <= width
+    assert not any(mark in text for mark in ("|", "**", "<br>"))
+    assert text.count("gpt2 twin") >= 3
+    markdown_text = markdown(columns, MODELS, make_contract(), "mini", "0,1,2")
+    assert markdown_text.index("**Against trl==1.12.0: ") < markdown_text.index("| model |")
+    assert markdown_text.index("| model |") < markdown_text.index("> Trained on")
 
 
 def test_one_seed_that_died_stands_beside_the_others(tmp_path: Path) -> None:
@@ -138,7 +173,10 @@ def test_the_command_runs_each_column_in_its_environment_and_resumes(
     assert "cannot be built" in capsys.readouterr().out
     assert run_verb(command) == 1
     assert carried == ["trl==1.12.0", "trl==1.13.0"]
-    assert (tmp_path / "matrix.md").read_text() in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("Against trl==1.12.0: ")
+    assert "|" not in out
+    assert (tmp_path / "matrix.md").read_text().splitlines()[2].startswith("**Against trl==1.12.0: ")
 
 
 def test_every_column_is_planned_before_the_first_run(

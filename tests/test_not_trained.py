@@ -15,8 +15,8 @@ from bench import registry
 from bench.cli import run_verb
 from bench.judge.board import Board, board
 from bench.judge.doubts import Code
+from bench.judge.doubts.table import doubts
 from bench.judge.effort.ladder import with_ladders
-from bench.judge.table_doubts import doubts
 from bench.render import facts
 from bench.render.page import page
 from bench.render.text import leaderboard

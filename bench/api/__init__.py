@@ -19,11 +19,12 @@ from bench.judge import compare as comparing
 from bench.judge.beside.added import with_added
 from bench.judge.beside.arms import with_arms
 from bench.judge.board import board as board_of
+from bench.judge.intervals import Intervals
 from bench.judge.verdicts import THRESHOLD
 from bench.judge.verification import Verification
 from bench.store.ledger import Ledger
 from bench.store.lookup import find_newest
-from bench.store.names import select_both
+from bench.store.names import ReadOnce, select_both
 from bench.store.scores import METRIC
 
 __all__ = ["Compared", "Leaderboard", "TunedModel", "board", "compare", "load", "run", "verify"]
@@ -95,8 +96,10 @@ def compare(
     >>> bench.compare("reports/twins", "reports/twins").to_pandas()["finding"].unique().tolist()
     ['unchanged']
     """
-    left, right = select_both(str(a), str(b), Ledger(Path(out)))
-    return Compared(comparing.compare(left, right, tuple(metrics), threshold))
+    ledger = ReadOnce(Path(out))
+    left, right = select_both(str(a), str(b), ledger)
+    intervals = Intervals((*ledger.load()[0], *left.records, *right.records))
+    return Compared(comparing.compare(left, right, tuple(metrics), threshold, intervals=intervals))
 
 
 def load(

@@ -19,16 +19,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.digest import digest
+from bench.errors import RecordError
 from bench.judge import pooling
+from bench.judge.apart import why
 from bench.judge.doubts import Doubt, row_doubts
-from bench.judge.pooling import KINDS, RowCost, cost_of
-from bench.run.identity import Run
+from bench.judge.intervals import KINDS, Intervals, own_interval, share_seeds
+from bench.judge.pooling import RowCost, cost_of
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
-from bench.store.record import BASE, Failure, LeftOut, Record
-from bench.store.sides import absent, still_failed, trial_of
+from bench.store.record import BASE, BASE_CHAT, Failure, LeftOut, Record
+from bench.store.sides import absent, setting, still_failed, trial_of
 
 if TYPE_CHECKING:
     from bench.judge.beside.added import AddedEstimate
@@ -157,15 +158,15 @@ def board(
     died: dict[tuple[str, Scale, tuple[str, ...]], list[Failure]] = defaultdict(list)
     for failure in failures:
         died[digests.of(failure.run.contract), failure.run.scale, failure.trial].append(failure)
+    intervals = Intervals(stored)
     left, groups = READ_AT_MOST, []
     messages: list[str] = []
     for key in keys:
         newest = _newest(together[key], asked)
         shown = sum(map(len, newest.values()))
         exact, left = (True, left - shown) if shown <= left else (False, left)
-        scores: pooling.Scores = {}
         if exact:
-            scores = pooling.read(newest, messages)
+            _read(newest, intervals, messages)
             if not newest:
                 continue
         sets = list(newest.values())
@@ -174,7 +175,7 @@ def board(
                 contract=sets[0][0].record.run.contract,
                 scale=key[1],
                 apart="",
-                rows=_rows(sets, scores),
+                rows=_rows(sets, intervals if exact else None),
                 references=_references(sets),
                 failures=still_failed(died.pop((key[0], key[1], key[3]), []), newest),
                 left_out=len(together[key]) - shown,
@@ -232,24 +233,37 @@ def _newest(stored: Sequence[Stored], asked: Collection[str]) -> dict[str, list[
     return chosen
 
 
-def setting(run: Run) -> str:
-    """A digest of all that tells the runs of one model and contract apart, but for the seed."""
-    return digest(
-        [
-            run.model_dump(mode="json", exclude={"model", "checkpoint", "scale", "contract", "seed"}),
-            run.checkpoint.revision,
-            run.template,
-        ]
-    )
+def _read(newest: dict[str, list[Stored]], intervals: Intervals, messages: list[str]) -> None:
+    """Read the scores of every run; a run whose scores cannot be trusted goes from `newest`."""
+    for model, runs in list(newest.items()):
+        for stored in list(runs):
+            try:
+                for row in ("tuned", BASE, BASE_CHAT):
+                    if row in stored.record.scores:
+                        intervals.read(stored, MAIN, row)
+            except RecordError as error:
+                messages.append(str(error))
+                runs.remove(stored)
+        if not runs:
+            del newest[model]
 
 
-def _rows(sets: Sequence[Sequence[Stored]], scores: pooling.Scores) -> tuple[BoardRow, ...]:
-    """The rows of one group, best first."""
-    estimates = pooling.pooled(sets, scores) if scores else [pooling.from_estimates(runs) for runs in sets]
+def _estimates(runs: Sequence[Stored], intervals: Intervals) -> dict[str, dict[str, Interval]]:
+    """Tuned, base, chat, gain -> metric -> interval."""
+    return {
+        **pooling.bases(runs[0].record),
+        "tuned": {kind: intervals.of(runs, kind) for kind in KINDS},
+        "gain": {kind: intervals.of(runs, kind, "gain") for kind in KINDS},
+    }
+
+
+def _rows(sets: Sequence[Sequence[Stored]], intervals: Intervals | None) -> tuple[BoardRow, ...]:
+    """The rows of one group, best first; without `intervals` from the records' own estimates."""
+    estimates = [_estimates(runs, intervals) if intervals else pooling.from_estimates(runs) for runs in sets]
     order = sorted(range(len(sets)), key=lambda place: -estimates[place]["tuned"][MAIN].mean)
-    if scores:
-        tables = [pooling.table(sets[place], scores, "tuned", MAIN) for place in order]
-        ranks = rank_ranges(tables, pooling.clusters(sets[0], scores), common=pooling.share_seeds(sets))
+    if intervals:
+        tables = [intervals.table(sets[place]) for place in order]
+        ranks = rank_ranges(tables, intervals.clusters(sets[0][0]), common=share_seeds(sets))
     else:
         ranks = pooling.ranks_apart([estimates[place]["tuned"][MAIN] for place in order])
     return tuple(
@@ -272,7 +286,7 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
     """The rows that need no training, best first; equal for every run of a group."""
     record = sets[0][0].record
     rows = [
-        ReferenceRow(name, words, {kind: pooling.interval(record, name, kind) for kind in KINDS})
+        ReferenceRow(name, words, {kind: own_interval(record, name, kind) for kind in KINDS})
         for name, words in REFERENCES.items()
         if name in record.scores
     ]
@@ -280,21 +294,5 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
 
 
 def _say_why_apart(groups: Sequence[Group]) -> list[Group]:
-    rest = [replace(group, apart=_why(groups[0], group)) for group in groups[1:]]
+    rest = [replace(group, apart=why(groups[0], group)) for group in groups[1:]]
     return [*groups[:1], *rest]
-
-
-def _why(first: Group, other: Group) -> str:
-    reasons = [] if first.scale == other.scale else [f"scale {other.scale}, not {first.scale}"]
-    if first.trial != other.trial:
-        reasons.append(
-            f"tried with {', '.join(other.trial)}" if other.trial else "under the installed versions"
-        )
-    for field, (left, right) in first.contract.differences(other.contract).items():
-        reasons.append(f"{field} {_short(right)}, not {_short(left)}")
-    return "; ".join(reasons) or "scored on other evaluation examples"
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text[:8] if len(text) == 64 else text

@@ -3,8 +3,7 @@
 - Each row is judged by paired differences on the same examples and seeds, the table as a whole (`judging`).
 - A difference counts when its p, adjusted over the table (Holm), is at most 0.05 and it is larger than a
   threshold. So at most 5% of tables without any change hold a false "improved" or "regressed".
-- All models together: a pooled shift finds the drop that every model shares and none can show alone. A
-  shift counts as drift when it is clear, larger than `DRIFT` and seen on at least `FEWEST` models.
+- All models together are in `stack`.
 
 Rendering is in `compare_text`; which runs belong together is in `pairing`.
 """
@@ -22,15 +21,15 @@ from bench import stats
 from bench.errors import Incomparable
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
-from bench.judge.pairing import Finding, Match, Scored, align, pair, read
+from bench.judge.intervals import MOST, Intervals
+from bench.judge.pairing import Finding, Match, Scored, align, nothing_in_common, pair, read
+from bench.judge.stack import DRIFT, Pooled, pooled, same_seeds
 from bench.judge.verdicts import THRESHOLD, Judged, judge, towards
+from bench.store.ledger import Stored
 from bench.store.metrics import direction, resolved
-from bench.store.scores import METRIC, mean_of, units
+from bench.store.scores import METRIC, mean_of
 from bench.store.sides import Side
 
-#: A pooled shift smaller than this is no drift, however clear: a fifth of what one model must move by.
-DRIFT = 0.002
-FEWEST = 3
 MOVED = 10
 SAME = "same record"
 JUDGED = (
@@ -52,6 +51,9 @@ class ComparedRow:
     examples: int = 0
     a: float | None = None
     b: float | None = None
+    #: Of the two values, as a board gives them; none in a table of very many rows.
+    interval_a: stats.Interval | None = None
+    interval_b: stats.Interval | None = None
     difference: stats.Interval | None = None
     p: float | None = None
     p_adjusted: float | None = None
@@ -69,20 +71,6 @@ class ComparedRow:
     def is_same_record(self) -> bool:
         """Whether both sides hold the very same records, so that there was nothing to judge."""
         return self.finding == Finding.UNCHANGED and self.reason == SAME
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """All models together, for one metric."""
-
-    metric: str
-    shift: stats.PooledShift
-    drift: bool
-
-    @property
-    def is_drop(self) -> bool:
-        """Whether all models together got worse."""
-        return self.drift and self.shift.interval.mean * direction(self.metric) < 0
 
 
 @dataclass(frozen=True)
@@ -122,16 +110,62 @@ def compare(
     threshold: float = THRESHOLD,
     alpha: float = 0.05,
     drift: float = DRIFT,
-    noise: stats.SeedEffects | None = None,
+    noise: Mapping[str, stats.SeedEffects] | None = None,
+    intervals: Intervals | None = None,
     arm: str = "tuned",
 ) -> Comparison:
-    """B against A; `noise` is one run's training noise, for sides of one seed; `arm` is the row compared.
+    """B against A, by the row `arm` of both.
 
-    Raises `Incomparable` where no run can be compared, `UnknownName` for a metric."""
+    `noise` is one run's training noise by metric, for sides of one seed. `intervals` are those of a board of
+    the whole ledger; without them the two values have intervals among the sides' own records.
+
+    Raises `Incomparable` where no run can be compared, `UnknownName` for a metric.
+    """
     metrics = resolved(metrics, (*a.records, *b.records))
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
-    rows, scored = [], []
+    rows, scored = _read(matches, metrics, messages, arm)
+    tables = [scored_row.clusters for scored_row in scored]
+    counts = [scored_row.changed for scored_row in scored]
+    common = same_seeds(scored)
+    total = {metric: effects.total for metric, effects in noise.items()} if noise else None
+    judged = judge(
+        tables,
+        threshold,
+        alpha,
+        changed=counts,
+        noise=total,
+        common=common,
+        metrics=[row.metric for row in scored],
+    )
+    rows += map(_row, scored, judged)
+    if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
+        said = [(row.model, row.finding, row.reason) for row in rows]
+        raise Incomparable(nothing_in_common(a, b, said, messages))
+    order = {metric: place for place, metric in enumerate(metrics)}
+    rows.sort(key=lambda row: (order[row.metric], row.model, row.scale))
+    if sum(row.a is not None for row in rows) <= MOST:
+        rows = _with_intervals(rows, a, b, intervals or Intervals((*a.records, *b.records)), arm)
+    return Comparison(
+        a.name,
+        b.name,
+        tuple(metrics),
+        threshold,
+        tuple(rows),
+        pooled(scored, alpha, drift, noise),
+        changes.environment(match for match in matches if match.finding is None),
+        tuple(dict.fromkeys(messages)),
+        noise is not None,
+        arm,
+    )
+
+
+def _read(
+    matches: Sequence[Match], metrics: Sequence[str], messages: list[str], arm: str
+) -> tuple[list[ComparedRow], list[Scored]]:
+    """The rows that need no judgement, and the scores of those that do; what cannot be read is told."""
+    rows: list[ComparedRow] = []
+    scored: list[Scored] = []
     for match in matches:
         if match.finding is not None:
             rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
@@ -145,27 +179,27 @@ def compare(
                 scored += [align(match, both_sides, metric) for metric in metrics]
     rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
     scored = [scored_row for scored_row in scored if scored_row.ids]
-    tables = [scored_row.clusters for scored_row in scored]
-    counts = [scored_row.changed for scored_row in scored]
-    common = _share_seeds(scored)
-    total, shared = (noise.total, noise.shared) if noise else (None, None)
-    rows += map(_row, scored, judge(tables, threshold, alpha, changed=counts, noise=total, common=common))
-    if not any(row.finding in (*JUDGED, Finding.NEWLY_FAILING) for row in rows):
-        raise Incomparable(_nothing_in_common(a, b, rows, messages))
-    order = {metric: place for place, metric in enumerate(metrics)}
-    rows.sort(key=lambda row: (order[row.metric], row.model, row.scale))
-    return Comparison(
-        a.name,
-        b.name,
-        tuple(metrics),
-        threshold,
-        tuple(rows),
-        tuple(_pooled(metric, scored, alpha, drift, shared) for metric in metrics if _of(metric, scored)),
-        changes.environment(match for match in matches if match.finding is None),
-        tuple(dict.fromkeys(messages)),
-        noise is not None,
-        arm,
-    )
+    return rows, scored
+
+
+def _with_intervals(
+    rows: Sequence[ComparedRow], a: Side, b: Side, intervals: Intervals, arm: str
+) -> list[ComparedRow]:
+    """The rows with the interval of each of their two values; added metrics have theirs on the board."""
+    left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
+
+    def of(held: Mapping[str, Stored], ids: Sequence[str], row: ComparedRow) -> stats.Interval | None:
+        runs = [held[id] for id in ids]
+        examples = {stored.record.data.eval_digest for stored in runs}
+        known = all(row.metric in stored.record.scores[arm] for stored in runs)
+        return intervals.of(runs, row.metric, arm) if known and len(examples) == 1 else None
+
+    return [
+        row
+        if row.a is None
+        else replace(row, interval_a=of(left, row.runs_a, row), interval_b=of(right, row.runs_b, row))
+        for row in rows
+    ]
 
 
 def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
@@ -213,16 +247,16 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
         len(scored.ids),
         float(scored.a.mean()),
         float(scored.b.mean()),
-        judged.difference,
-        judged.p,
-        judged.p_adjusted,
-        np.array_equal(scored.a, scored.b),
-        judged.smallest,
-        costs,
-        cost_reason,
-        changes.moved(scored.ids, scored.a, scored.b, MOVED),
-        tuple(stored.record.id for stored in match.a),
-        tuple(stored.record.id for stored in match.b),
+        difference=judged.difference,
+        p=judged.p,
+        p_adjusted=judged.p_adjusted,
+        identical=np.array_equal(scored.a, scored.b),
+        smallest=judged.smallest,
+        costs=costs,
+        cost_reason=cost_reason,
+        moved=changes.moved(scored.ids, scored.a, scored.b, MOVED),
+        runs_a=tuple(stored.record.id for stored in match.a),
+        runs_b=tuple(stored.record.id for stored in match.b),
     )
 
 
@@ -251,50 +285,3 @@ def _no_examples(scored: Scored) -> ComparedRow:
     return ComparedRow(
         match.model, match.scale, scored.metric, Finding.INCOMPARABLE, "no test example in common"
     )
-
-
-def _share_seeds(scored: Sequence[Scored]) -> bool:
-    """Whether all rows ran the same several seeds, so that what a seed does is common to them."""
-    seeds = {row.match.seeds for row in scored}
-    return len(seeds) == 1 and len(min(seeds)) > 1
-
-
-def _of(metric: str, scored: Sequence[Scored]) -> list[Scored]:
-    return [scored_row for scored_row in scored if scored_row.metric == metric]
-
-
-def _pooled(
-    metric: str, scored: Sequence[Scored], alpha: float, drift: float, shared: stats.Noise | None
-) -> Pooled:
-    rows = _of(metric, scored)
-    names = [
-        [(row.match.a[0].record.run.contract.eval.digest, unit) for unit in units(row.ids, row.groups)]
-        for row in rows
-    ]
-    shift = stats.pooled_shift(
-        [row.b - row.a for row in rows], names, common=_share_seeds(rows), shared=shared
-    )
-    return Pooled(metric, shift, drifted(shift, alpha, drift))
-
-
-def drifted(shift: stats.PooledShift, alpha: float = 0.05, drift: float = DRIFT) -> bool:
-    """Whether a pooled shift is a drift of the stack: clear, large enough, and of enough models."""
-    return shift.drifted(alpha) and abs(shift.interval.mean) > drift and shift.models >= FEWEST
-
-
-def _nothing_in_common(a: Side, b: Side, rows: Sequence[ComparedRow], messages: Sequence[str]) -> str:
-    for side in (a, b):
-        if not side.records and not side.failures:
-            unread = f"; {len(side.messages)} could not be read: {side.messages[0]}" if side.messages else ""
-            return f"nothing to compare: '{side.name}' holds no records{unread}"
-    for row in rows:
-        if row.finding == Finding.INCOMPARABLE:
-            others = len({row.model for row in rows} - {row.model})
-            more = f" (and {others} more model{'s' * (others > 1)})" if others else ""
-            reason = f"{row.model}: {row.reason}{more}"
-            return f"'{a.name}' and '{b.name}' have nothing in common that can be compared: {reason}"
-    held = [
-        ", ".join(sorted({row.model for row in rows if row.finding == word}))
-        for word in (Finding.GONE, Finding.NEW)
-    ]
-    return f"'{a.name}' and '{b.name}' have no run in common: {held[0] or 'none'} | {held[1] or 'none'}"

@@ -2,12 +2,10 @@
 
 Values are comparable within one scale and contract, so every such pair has a series of its own. A point is
 one set of everything but the seed (versions, recipe, checkpoint, machine, commit), its seeds averaged; the
-order is that of time. Training noise is pooled over a line's points, so a one-seed point has its share.
+order is that of time. A point's interval is the one that a board gives it (`bench.judge.intervals`).
 
-Change points are proposed by `ruptures` (binary segmentation, squared error), generously, and each must then
-hold: the points on its two sides are compared on the same examples, the points of a side counting as
-repeated runs, and p times the number of places where a step could be is at most 0.05. So a step is judged by
-what it does to the answers, not by the shape of a short line. Fewer than six points tell none.
+Steps and a steady slope are told apart by what they do to the answers, on the same examples, not by the shape
+of a short line (`bench.stats.shifts`). Fewer than six points tell none.
 """
 
 from __future__ import annotations
@@ -16,13 +14,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
 from bench import stats
 from bench.errors import RecordError, UnknownName
 from bench.judge.changes import differences
+from bench.judge.intervals import Intervals
 from bench.spec import Contract
 from bench.store.ledger import Stored
 from bench.store.metrics import resolved
@@ -30,9 +28,6 @@ from bench.store.scores import METRIC, Floats, Series, aligned, series, units
 from bench.store.sides import moment
 
 FEWEST = 6
-#: Points that each side of a change must have.
-SHORTEST = 2
-MOST_CHANGES = 5
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,25 @@ class ChangePoint:
 
 
 @dataclass(frozen=True)
+class SlopeOver:
+    """A steady slope from point `begin` to point `end`; `changed` is what differs between the two."""
+
+    begin: int
+    end: int
+    #: From each point to the next.
+    each: stats.Interval
+    p: float
+    changed: dict[str, tuple[str, str]]
+
+    @property
+    def total(self) -> float:
+        """From the first of its points to the last."""
+        return self.each.mean * (self.end - self.begin)
+
+
+@dataclass(frozen=True)
 class TimeSeries:
-    """The points of one scale and contract in order of time, and the steps in it."""
+    """The points of one scale and contract in order of time, and the steps and the slope in it."""
 
     scale: str
     contract: str
@@ -71,6 +83,7 @@ class TimeSeries:
     steps: tuple[ChangePoint, ...]
     #: Why no step could be looked for; empty where one could.
     note: str = ""
+    slope: SlopeOver | None = None
 
 
 @dataclass(frozen=True)
@@ -104,8 +117,9 @@ def history(
     apart: dict[tuple[str, Contract], list[Stored]] = defaultdict(list)
     for record in chosen:
         apart[record.record.run.scale, record.record.run.contract].append(record)
+    intervals = Intervals(everything)
     lines = [
-        _line(scale, contract, moments, metric)
+        _line(scale, contract, moments, metric, intervals)
         for (scale, contract), runs in apart.items()
         if (moments := _moments(runs, metric, told))
     ]
@@ -133,38 +147,53 @@ def _circumstances(stored: Stored) -> str:
     return json.dumps([body, run.template, where.commit, where.hardware, where.gpu], sort_keys=True)
 
 
-def _line(scale: str, contract: Contract, moments: Sequence[_Moment], metric: str) -> TimeSeries:
+def _line(
+    scale: str, contract: Contract, moments: Sequence[_Moment], metric: str, intervals: Intervals
+) -> TimeSeries:
     every = [row for moment in moments for row in moment.scores]
     scores, ids, groups = aligned(every, metric)
     ends = np.cumsum([len(moment.scores) for moment in moments])
     tables = np.split(scores, ends[:-1]) if ids else [np.empty((0, 0))] * len(moments)
     labels = np.asarray(units(ids, groups))
-    several = [table for table in tables if min(table.shape) > 1]
-    noise = stats.seed_noise(several, labels) if several else None
+    # Of runs that were scored on other examples only those that all share are shown.
+    alike = all(row.ids == ids for row in every)
     points = []
     for place, (current, table) in enumerate(zip(moments, tables, strict=True)):
         before = moments[place - 1].stored[-1] if place else None
-        points.append(_point(current, table, labels, metric, noise, before))
-    steps, note = _steps(moments, tables, labels)
-    return TimeSeries(scale, contract.digest, contract.in_words(), len(ids), tuple(points), steps, note)
+        own = metric in current.stored[-1].record.scores["tuned"]
+        if not ids and not own:  # no example is in all records
+            last, names, groups = aligned([current.scores[-1]], metric)
+            value = stats.mean_interval(last, groups=np.asarray(units(names, groups)))
+        elif own and (alike or not ids):
+            value = intervals.of(current.stored if ids else current.stored[-1:], metric)
+        else:
+            value = stats.mean_interval(table, groups=labels)
+        value = value.within(0, 1) if own else value
+        points.append(_point(current, value, before))
+    note = _too_short(moments, labels)
+    found = stats.Shifts()
+    if not note:
+        found = stats.find_shifts(np.stack([table.mean(axis=0) for table in tables]), labels)
+    return TimeSeries(
+        scale,
+        contract.digest,
+        contract.in_words(),
+        len(ids),
+        tuple(points),
+        tuple(
+            ChangePoint(step.at, step.shift, step.p, _between(moments, step.at - 1, step.at))
+            for step in found.steps
+        ),
+        note,
+        _slope(found.slope, moments) if found.slope else None,
+    )
 
 
-def _point(
-    moment: _Moment,
-    table: Floats,
-    labels: Floats,
-    metric: str,
-    noise: stats.Noise | None,
-    before: Stored | None,
-) -> Point:
+def _point(moment: _Moment, value: stats.Interval, before: Stored | None) -> Point:
     record = moment.stored[-1].record
-    if not table.size:  # no example is in all records
-        table, ids, groups = aligned([moment.scores[-1]], metric)
-        labels = np.asarray(units(ids, groups))
-    value = stats.mean_interval(table, groups=labels, noise=noise)
     return Point(
         moment.stored[0].record.provenance.finished,
-        value.within(0, 1) if metric in record.scores["tuned"] else value,
+        value,
         tuple(sorted(stored.record.run.seed for stored in moment.stored)),
         {**record.provenance.versions, **record.run.versions},
         record.provenance.commit,
@@ -173,50 +202,19 @@ def _point(
     )
 
 
-def _steps(
-    moments: Sequence[_Moment], tables: Sequence[Floats], labels: Floats
-) -> tuple[tuple[ChangePoint, ...], str]:
+def _too_short(moments: Sequence[_Moment], labels: Floats) -> str:
+    """Why no step can be looked for; empty where one can."""
     if len(moments) < FEWEST:
         count = len(moments)
-        return (), f"{count} point{'s' * (count != 1)}: a change point needs {FEWEST} or more"
-    if not labels.size:
-        return (), "no test example is in all records, so no change can be told"
-    steps = []
-    for at, shift, p in change_points(np.stack([table.mean(axis=0) for table in tables]), labels):
-        changed = differences(moments[at - 1].stored[-1].record, moments[at].stored[-1].record)
-        steps.append(ChangePoint(at, shift, p, changed))
-    return tuple(steps), ""
+        return f"{count} point{'s' * (count != 1)}: a change point needs {FEWEST} or more"
+    return "" if labels.size else "no test example is in all records, so no change can be told"
 
 
-def change_points(points: Floats, groups: Floats | None = None) -> list[tuple[int, stats.Interval, float]]:
-    """(first point after, shift, p) of every step in (points, n) scores of the same n examples."""
-    places = [0, *_proposed(points.mean(axis=1)), len(points)]
-    accepted = []
-    begin = 0
-    for at, end in pairwise(places[1:]):
-        before, after = points[begin:at], points[at:end]
-        noise = stats.seed_noise([before, after], groups) if points.shape[1] > 1 else None
-        if noise:  # one estimate serves both sides, so its error does not average out between them
-            noise = stats.Noise(noise.variance, 2 * noise.spread)
-        result = stats.compare(before, after, groups=groups, noise=noise)
-        p = min(1.0, result.p * (len(points) - 1))
-        if p <= 0.05:
-            accepted.append((at, result.interval, p))
-            begin = at
-    return accepted
+def _slope(slope: stats.Slope, moments: Sequence[_Moment]) -> SlopeOver:
+    changed = _between(moments, slope.begin, slope.end)
+    return SlopeOver(slope.begin, slope.end, slope.per_point, slope.p, changed)
 
 
-def _proposed(values: Floats) -> list[int]:
-    """Places where the mean of a series may change, the noise taken from neighbouring values."""
-    import ruptures
-
-    jumps = np.abs(np.diff(values))
-    deviation = 1.4826 * float(np.median(jumps)) / 2**0.5
-    if not jumps.any():
-        return []
-    penalty = max(2 * deviation**2 * float(np.log(len(values))), 1e-9)
-    search = ruptures.Binseg(model="l2", min_size=SHORTEST, jump=1).fit(values[:, None])
-    places = [int(at) for at in search.predict(pen=penalty)[:-1]]
-    if len(places) > MOST_CHANGES:
-        places = [int(at) for at in search.predict(n_bkps=MOST_CHANGES)[:-1]]
-    return places
+def _between(moments: Sequence[_Moment], first: int, last: int) -> dict[str, tuple[str, str]]:
+    """What differs between two points."""
+    return differences(moments[first].stored[-1].record, moments[last].stored[-1].record)

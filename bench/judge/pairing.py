@@ -223,3 +223,24 @@ def align(match: Match, both_sides: list[tuple[Series, Series]], metric: str) ->
     """One metric's scores as two tables (seeds, n); n is 0 where no example is shared."""
     values, ids, groups = aligned([row for both in zip(*both_sides, strict=True) for row in both], metric)
     return Scored(match, metric, values[: len(both_sides)], values[len(both_sides) :], ids, groups)
+
+
+def nothing_in_common(
+    a: Side, b: Side, said: Sequence[tuple[str, Finding, str]], messages: Sequence[str]
+) -> str:
+    """Why nothing of two sides can be compared; `said` is what was found of each model, and why."""
+    for side in (a, b):
+        if not side.records and not side.failures:
+            unread = f"; {len(side.messages)} could not be read: {side.messages[0]}" if side.messages else ""
+            return f"nothing to compare: '{side.name}' holds no records{unread}"
+    for model, finding, reason in said:
+        if finding == Finding.INCOMPARABLE:
+            others = len({other for other, _, _ in said} - {model})
+            more = f" (and {others} more model{'s' * (others > 1)})" if others else ""
+            why = f"{model}: {reason}{more}"
+            return f"'{a.name}' and '{b.name}' have nothing in common that can be compared: {why}"
+    held = [
+        ", ".join(sorted({model for model, finding, _ in said if finding == word}))
+        for word in (Finding.GONE, Finding.NEW)
+    ]
+    return f"'{a.name}' and '{b.name}' have no run in common: {held[0] or 'none'} | {held[1] or 'none'}"

@@ -10,7 +10,7 @@ seed training noise is not counted, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,19 +41,28 @@ def judge(
     alpha: float = 0.05,
     power: float = 0.8,
     changed: Sequence[int | None] | None = None,
-    noise: stats.Noise | None = None,
+    noise: Mapping[str, stats.Noise] | None = None,
     common: bool = False,
+    metrics: Sequence[str] | None = None,
 ) -> list[Judged]:
     """The rows of one table, each an array (seeds, clusters) of b - a.
 
     `changed` says of each row how many clusters differ at all, which clusters that were recentred no longer
-    show.  `noise` is one run's training noise as known from elsewhere, for tables of one seed. `common` says
-    that all rows ran the same seeds, whose luck they then share.
+    show. `metrics` names the metric of each row: p is adjusted over all of them, training noise is pooled
+    over the rows of one. `noise` is one run's training noise by metric as known from elsewhere, for tables of
+    one seed. `common` says that all rows ran the same seeds, whose luck they then share.
     """
-    noises = _noises(differences, noise, common)
+    metrics = metrics or [""] * len(differences)
+    noises: list[stats.Noise | None] = [None] * len(differences)
+    for metric in dict.fromkeys(metrics):
+        places = [place for place, other in enumerate(metrics) if other == metric]
+        known = noise.get(metric) if noise else None
+        of_metric = _noises([differences[place] for place in places], known, common)
+        for place, its in zip(places, of_metric, strict=True):
+            noises[place] = its
     results = [
-        stats.compare(np.zeros_like(change), change, noise=noise, changed=count)
-        for change, noise, count in zip(differences, noises, changed or [None] * len(noises), strict=True)
+        stats.compare(np.zeros_like(change), change, noise=its, changed=count)
+        for change, its, count in zip(differences, noises, changed or [None] * len(noises), strict=True)
     ]
     adjusted = stats.holm([result.p for result in results])
     share = alpha / max(len(results), 1)
@@ -82,6 +91,8 @@ def _noises(
     several = [difference for difference in differences if min(difference.shape) > 1]
     if not several:
         return [known if change.any() else None for change in differences]
+    from scipy.special import chdtrc
+
     pooled = stats.seed_noise(several, common=common)
     freedom = sum(len(table) - 1 for table in several)
 
@@ -90,8 +101,13 @@ def _noises(
             return None
         if len(change) > 1 and (freedom < POOLABLE or change.shape[1] < 2):
             return None
-        own = stats.seed_noise([change]).variance if min(change.shape) > 1 else 0.0
-        return _limited(stats.Noise(max(own, pooled.variance), pooled.spread), change)
+        own = stats.seed_noise([change]) if min(change.shape) > 1 else stats.Noise(0.0, 0.0)
+        if own.variance == 0:
+            return _limited(pooled, change)
+        # A repetition takes the row's own noise again with this probability, which then varies by its seeds.
+        again = float(chdtrc(len(change) - 1, (len(change) - 1) * pooled.variance / own.variance))
+        varies = max(pooled.spread, again**0.5 * own.spread)
+        return _limited(stats.Noise(max(own.variance, pooled.variance), pooled.spread, varies), change)
 
     return [noise(change) for change in differences]
 
@@ -106,4 +122,4 @@ def _limited(noise: stats.Noise, change: Floats) -> stats.Noise:
     total = seeds * examples + noise.variance
     spread = min(noise.spread, 2 * total**2 / max(seeds - 1, 1))
     # `stats.compare` adds the noise of two sides; this one is already that of the difference.
-    return stats.Noise(noise.variance / 2, spread / 2)
+    return stats.Noise(noise.variance / 2, spread / 2, noise.varies / 2)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from huggingface_hub import EvalResult, ModelCardData
 
 from bench.judge.board import REFERENCES
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import words
 from bench.render.text.leaderboard import LABELS
 from bench.stats import Interval

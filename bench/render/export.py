@@ -16,7 +16,7 @@ from bench.judge.beside.added import AddedEstimate
 from bench.judge.beside.arms import ArmsEstimate
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.effort.ladder import Ladder
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import doubts, facts
 from bench.render.clean import cell
 from bench.render.text.costs import measured_as_data

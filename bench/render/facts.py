@@ -9,8 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.judge.board import MAIN, BoardRow, Group, ReferenceRow
-from bench.judge.doubts import Code
-from bench.judge.table_doubts import table_doubts
+from bench.judge.doubts.table import clearly_above, table_doubts
 from bench.render import words
 from bench.render.doubts import badge
 from bench.spec import called
@@ -181,12 +180,8 @@ def _clearly_above(group: Group, bar: ReferenceRow) -> list[BoardRow]:
     above = [row for row in group.rows if row.tuned[MAIN].mean > bar.scores[MAIN].mean]
     if not group.exact:
         return [row for row in above if row.tuned[MAIN].low > bar.scores[MAIN].mean]
-    doubtful = {
-        doubt.model
-        for doubt in table_doubts({row.model: list(row.stored) for row in above})
-        if doubt.code in (Code.EQUALS_REFERENCE, Code.BELOW_REFERENCE) and doubt.names == (bar.name,)
-    }
-    return [row for row in above if row.model not in doubtful]
+    clear = clearly_above({row.model: list(row.stored) for row in group.rows}, bar.name, MAIN)
+    return [row for row in above if row.model in clear]
 
 
 def headline(group: Group) -> str:

@@ -66,9 +66,9 @@ def code(text: str) -> str:
     return f"{fence}{flat}{fence}" if len(fence) == 1 else f"{fence} {flat} {fence}"
 
 
-def wrap(text: str, more: str = "", first: str = "") -> list[str]:
-    """Lines of at most 100 columns; `first` and `more` indent them."""
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
+def wrap(text: str, more: str = "", first: str = "", width: int = WIDTH) -> list[str]:
+    """Lines of at most `width` columns; `first` and `more` indent them."""
+    return textwrap.wrap(text, width, initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
 
 
 def clip(text: str, length: int) -> str:

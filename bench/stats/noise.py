@@ -34,15 +34,21 @@ from bench.stats.pivot import Floats, SeedPart, as_runs, by_group, mean_squares
 @dataclass(frozen=True)
 class Noise:
     """Training noise: the variance of one run's true mean score over seeds, and that estimate's own
-    variance."""
+    variance.
+
+    `varies` is how much a repeated estimate would vary, where that is more than intervals reckon with: the
+    larger of two estimates is too large on average, which makes up for its few degrees of freedom in an
+    interval, but says nothing of what the next one will be.
+    """
 
     variance: float
     spread: float
+    varies: float = 0.0
 
     def in_mean_of(self, seeds: int) -> SeedPart:
         """Its share in the variance of the mean over `seeds` runs."""
         value = self.variance / seeds
-        return SeedPart(value, value, self.spread / seeds**2)
+        return SeedPart(value, value, self.spread / seeds**2, max(self.varies, self.spread) / seeds**2)
 
 
 @dataclass(frozen=True)
@@ -135,5 +141,7 @@ def above_zero(estimate: float, error: float) -> float:
 
     if error == 0:
         return max(estimate, 0.0)
+    if estimate < -30 * error:  # the limit, where the density is too small for a number
+        return error * (error / -estimate)
     density = -0.5 * (estimate / error) ** 2 - 0.5 * math.log(2 * math.pi)
     return max(estimate + error * math.exp(density - float(log_ndtr(estimate / error))), 0.0)

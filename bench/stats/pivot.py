@@ -23,27 +23,23 @@ result depends on no order and comparing B with A is exactly the negative of com
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bench.stats.bootstrap import tail_factors
+
 Floats = NDArray[np.float64]
 
 FEWEST_UNITS_TO_RESAMPLE = 10
 MOST_UNITS_TO_RESAMPLE = 10_000  # beyond, the draws agree with Student's t to three digits
-# Multiplications in one matrix product, below which BLAS starts no threads: on a busy machine they wait for
-# each other and made one comparison 50 times slower.
-PRODUCT_ON_ONE_THREAD = 200_000
 # Of the units: where fewer are not zero, as when an upgrade changes few answers, a draw often misses all that
 # decide, and its tail comes out too short.  With mean-zero changes in 3, 5, 8, 10 and 20 of 200 answers,
 # printed intervals left out zero in up to 20% of cases; with no tail under Student's and the degrees of
 # freedom of the changed answers alone, in at most 5% (skewness 2: 7%).
 SPARSE = 0.5
-# Of the observed variance: a draw of equal values has no standard error of its own.
-SMALLEST_DRAWN_VARIANCE = 1 / 9
 
 
 @dataclass(frozen=True)
@@ -71,21 +67,36 @@ class SeedPart:
     """Training noise's share in the variance of a mean: `value`, `cautious` for degrees of freedom,
     `spread`.
 
-    `spread` is the variance of the estimate `value`.  All zero for one run: its noise is unknown, not
-    counted.
+    `spread` is the variance of the estimate `value`, `varies` that of the next such estimate.  All zero for
+    one run: its noise is unknown, not counted.
     """
 
     value: float = 0.0
     cautious: float = 0.0
     spread: float = 0.0
+    varies: float = 0.0
 
     def __add__(self, other: "SeedPart") -> "SeedPart":
-        return SeedPart(self.value + other.value, self.cautious + other.cautious, self.spread + other.spread)
+        return SeedPart(
+            self.value + other.value,
+            self.cautious + other.cautious,
+            self.spread + other.spread,
+            self.varies + other.varies,
+        )
+
+    def __mul__(self, factor: float) -> "SeedPart":
+        squared = factor**2
+        return SeedPart(
+            self.value * factor, self.cautious * factor, self.spread * squared, self.varies * squared
+        )
 
 
 @dataclass(frozen=True)
 class Pivot:
-    """A mean, its standard error and degrees of freedom, and the bootstrap's factor for each tail."""
+    """A mean, its standard error and degrees of freedom, and the bootstrap's factor for each tail.
+
+    `repeated` are the degrees of freedom with which a repetition would estimate the standard error.
+    """
 
     mean: float
     error: float
@@ -93,6 +104,7 @@ class Pivot:
     left: float
     right: float
     smallest_p: float
+    repeated: float = 0.0
 
     def interval(self, level: float) -> Interval:
         """The interval at `level`; infinitely wide where one unit alone leaves the spread unknown.
@@ -192,67 +204,8 @@ def own_seed_part(units: Floats) -> SeedPart:
         max(between - rest, 0) * scale,
         max(cautious - rest, 0) * scale,
         2 * (cautious * scale) ** 2 / (seeds - 1),
+        2 * (cautious * scale) ** 2 / (seeds - 1),
     )
-
-
-@lru_cache(maxsize=8)
-def draws_of(count: int, draws: int, seed: int) -> tuple[NDArray[np.float32], Floats, Floats]:
-    """How often each unit is drawn, (draws / 2, count); a standard normal per draw; Student's points there.
-
-    The points belong to the pivots ranked between 1% and 5% of all draws and their mirror images.
-    """
-    from scipy.special import stdtrit
-
-    generator = np.random.default_rng(seed)
-    half = max(draws // 2, 50)
-    counts = generator.multinomial(count, np.full(count, 1 / count), size=half).astype(np.float32)
-    ranks = np.arange(half // 50, half // 10)
-    return counts, generator.standard_normal(half), stdtrit(count - 1, (ranks + 0.5) / (2 * half))
-
-
-def raw_factors(units: Floats, noise: float, draws: int, seed: int) -> tuple[float, float]:
-    """`tail_factors` before it is divided by what these very draws give for normal scores."""
-    count = units.size
-    counts, normal, student = draws_of(count, draws, seed)
-    ordered = np.sort(units)
-    columns = np.stack([ordered, ordered[::-1], ordered**2, ordered[::-1] ** 2], axis=1)
-    narrow = columns.astype(np.float32)
-    rows = max(PRODUCT_ON_ONE_THREAD // narrow.size, 1)
-    pieces = [counts[start : start + rows] @ narrow for start in range(0, len(counts), rows)]
-    sums = np.concatenate(pieces).astype(np.float64) / count
-    shift = np.concatenate([sums[:, 0], sums[:, 1]])
-    square = np.concatenate([sums[:, 2], sums[:, 3]])
-    variance = np.maximum((square - shift**2) * count / (count - 1), SMALLEST_DRAWN_VARIANCE)
-    trained = np.sqrt(noise) * np.concatenate([normal, -normal])
-    pivots = np.sort((np.sqrt(count) * shift + trained) / np.sqrt(variance + noise))
-    first = len(normal) // 50
-    low, high = pivots[first : first + student.size], -pivots[::-1][first : first + student.size]
-    return float((low / student).mean()), float((high / student).mean())
-
-
-@lru_cache(maxsize=64)
-def normal_factor(count: int, draws: int, seed: int) -> float:
-    """What the draws give for exactly normal units, where the answer is 1: the draws' own error."""
-    from scipy.special import ndtri
-
-    scores = ndtri((np.arange(count) + 0.5) / count)
-    left, right = raw_factors(scores / scores.std(ddof=1), 0.0, draws, seed)
-    return (left + right) / 2
-
-
-def tail_factors(units: Floats, noise: float, draws: int, seed: int) -> tuple[float, float]:
-    """How many times Student's points the bootstrapped pivot's points are, in the (left, right) tail.
-
-    `units` (G,) are centred to mean 0 and scaled to standard deviation 1; `noise` is the training part of
-    the mean's variance over the examples' part, added as a normal deviate.  Averaged over the tail from 1%
-    to 5% and divided by `normal_factor`, which together halve the error of the draws.
-    Both together are never put below Student's: where scores are symmetric nothing is to be gained there,
-    and the draws' own error would only raise false alarms.
-    """
-    own = normal_factor(units.size, draws, seed)
-    left, right = raw_factors(units, noise, draws, seed)
-    middle, lean = (left + right) / (2 * own), (left - right) / (2 * own)
-    return max(middle, 1.0) + lean, max(middle, 1.0) - lean
 
 
 def pivot(units: Floats, noise: SeedPart, draws: int, seed: int, changed: int | None = None) -> Pivot:
@@ -271,13 +224,19 @@ def pivot(units: Floats, noise: SeedPart, draws: int, seed: int, changed: int | 
     examples = deviation**2 / count
     total = examples + noise.value
     if total == 0:
-        return Pivot(mean, 0.0, float(count - 1), 1.0, 1.0, smallest_p)
+        return Pivot(mean, 0.0, float(count - 1), 1.0, 1.0, smallest_p, float(count - 1))
     sparse = changed is not None and changed < SPARSE * count
-    doubt = 2 * examples**2 / (max((changed or 0) - 1, 1) if sparse else count - 1) + noise.spread
-    freedom = 2 * (examples + noise.cautious) ** 2 / doubt if doubt else 1e9
+    of_examples = 2 * examples**2 / (max((changed or 0) - 1, 1) if sparse else count - 1)
+    freedom = _satterthwaite(examples + noise.cautious, of_examples + noise.spread)
+    repeated = _satterthwaite(total, of_examples + max(noise.varies, noise.spread))
     left = right = 1.0
     if deviation and FEWEST_UNITS_TO_RESAMPLE <= count <= MOST_UNITS_TO_RESAMPLE:
         left, right = tail_factors((units - mean) / deviation, noise.value / examples, draws, seed)
         if sparse:
             left, right = max(left, 1.0), max(right, 1.0)
-    return Pivot(mean, float(np.sqrt(total)), freedom, left, right, smallest_p)
+    return Pivot(mean, float(np.sqrt(total)), freedom, left, right, smallest_p, repeated)
+
+
+def _satterthwaite(variance: float, spread: float) -> float:
+    """The degrees of freedom of an estimate with this variance of its own."""
+    return 2 * variance**2 / spread if spread else 1e9

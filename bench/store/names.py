@@ -35,7 +35,7 @@ _ENVIRONMENT = re.compile(r"[A-Za-z0-9._-]+==[^,=\s]+(,[A-Za-z0-9._-]+==[^,=\s]+
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
 
 
-class _ReadOnce(Ledger):
+class ReadOnce(Ledger):
     """A ledger whose records are read once, however many names are looked up in it."""
 
     @cached_property
@@ -43,12 +43,13 @@ class _ReadOnce(Ledger):
         return super().load()
 
     def load(self, ids: Iterable[str] | None = None) -> tuple[list[Stored], list[str]]:
+        """As a ledger's, all records from memory after the first time."""
         return self._everything if ids is None else super().load(ids)
 
 
 def select_both(a: str, b: str, ledger: Ledger) -> tuple[Side, Side]:
     """The two sides of a comparison; a ledger of thousands of records is read once for both."""
-    once = _ReadOnce(ledger.out)
+    once = ledger if isinstance(ledger, ReadOnce) else ReadOnce(ledger.out)
     return select(a, once), select(b, once)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bench.digest import digest
 from bench.errors import Incomparable
+from bench.run.identity import Run
 from bench.spec import Contract, Scale
 from bench.store.ledger import Stored
 from bench.store.record import Failure, LeftOut
@@ -42,6 +44,17 @@ def moment(run: Stored | Failure) -> datetime:
 def trial_of(run: Stored | Failure) -> tuple[str, ...]:
     """What `--with` asked for; empty for a run under the installed versions."""
     return run.trial if isinstance(run, Failure) else run.record.provenance.trial
+
+
+def setting(run: Run) -> str:
+    """A digest of all that tells the runs of one model and contract apart, but for the seed."""
+    return digest(
+        [
+            run.model_dump(mode="json", exclude={"model", "checkpoint", "scale", "contract", "seed"}),
+            run.checkpoint.revision,
+            run.template,
+        ]
+    )
 
 
 def slot(run: Stored | Failure) -> Slot:

@@ -6,18 +6,20 @@ import argparse
 from pathlib import Path
 
 from bench.errors import RequestError
-from bench.judge.compare import DRIFT, Comparison, compare, to_data, with_texts
+from bench.judge.compare import Comparison, compare, to_data, with_texts
 from bench.judge.gate import problems
+from bench.judge.intervals import Intervals
 from bench.judge.samples import compare_samples
+from bench.judge.stack import DRIFT
 from bench.judge.verdicts import THRESHOLD
 from bench.render.text import comparison as compare_text
 from bench.render.text import samples as samples_text
-from bench.store.ledger import Ledger, Stored
-from bench.store.names import KINDS, select_both
+from bench.store.ledger import Stored
+from bench.store.names import KINDS, ReadOnce, select_both
 from bench.store.samples import read_samples
 from bench.store.scores import ARMS, METRIC
 from bench.verbs import Output
-from bench.verbs.options import fraction
+from bench.verbs.options import fraction, width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,8 +65,11 @@ def execute(args: argparse.Namespace) -> Output:
     """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
     if args.samples:
         return _of_samples(args)
-    a, b = select_both(args.a, args.b, Ledger(args.out))
-    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift, arm=args.arm)
+    ledger = ReadOnce(args.out)
+    a, b = select_both(args.a, args.b, ledger)
+    beside = Intervals((*ledger.load()[0], *a.records, *b.records))
+    named = metrics(args.metric)
+    result = compare(a, b, named, args.threshold, drift=args.drift, intervals=beside, arm=args.arm)
     if args.html or args.json:
         result = with_texts(result, a, b)
     if args.markdown:
@@ -73,7 +78,9 @@ def execute(args: argparse.Namespace) -> Output:
         write(args.html, _page(result, [*a.records, *b.records]))
     reasons = problems(result)
     data = {**to_data(result), "problems": reasons} if args.json else None
-    return Output(compare_text.terminal(result), data, 1 if args.fail_on_regression and reasons else 0)
+    return Output(
+        compare_text.terminal(result, width=width()), data, 1 if args.fail_on_regression and reasons else 0
+    )
 
 
 def _of_samples(args: argparse.Namespace) -> Output:

@@ -9,16 +9,17 @@ from pathlib import Path
 from bench.errors import Incomparable, RequestError
 from bench.judge.compare import compare, to_data
 from bench.judge.gate import nothing_new, problems, training_noise, unjudged
+from bench.judge.intervals import Intervals
 from bench.judge.pairing import since
 from bench.render.junit import junit, junit_unjudged
 from bench.render.tables import md
 from bench.render.text import comparison as compare_text
 from bench.render.text.gate import gate_markdown, headline
 from bench.store.baselines import load_baseline
-from bench.store.ledger import Ledger
-from bench.store.names import everything, select
+from bench.store.names import ReadOnce, everything, select
 from bench.verbs import Output
 from bench.verbs.compare import judging_options, metrics, write
+from bench.verbs.options import width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,13 +45,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Judge and write. Raises `Incomparable` (exit 2) where nothing can be judged."""
-    ledger = Ledger(args.out)
+    ledger = ReadOnce(args.out)
     baseline = load_baseline(args.baseline, ledger)
     side = select(args.current, ledger) if args.current else since(baseline, everything(ledger))
     try:
         names = metrics(args.metric)
-        noise = training_noise(select(args.noise_from, ledger), names[0]) if args.noise_from else None
-        result = compare(baseline, side, names, args.threshold, drift=args.drift, noise=noise)
+        noise = training_noise(select(args.noise_from, ledger), names) if args.noise_from else None
+        beside = Intervals((*ledger.load()[0], *baseline.records, *side.records))
+        result = compare(
+            baseline, side, names, args.threshold, drift=args.drift, noise=noise, intervals=beside
+        )
         if nothing_new(result) and not args.allow_unchanged:
             unread = f"; left out: {'; '.join(result.messages)}" if result.messages else ""
             raise Incomparable(
@@ -67,7 +71,7 @@ def execute(args: argparse.Namespace) -> Output:
     _publish(args, gate_markdown(answer, result))
     if args.junit:
         write(args.junit, junit(result, args.baseline))
-    text = compare_text.terminal(result, [answer[0], *(f"  - {text}" for text in answer[1:])])
+    text = compare_text.terminal(result, [answer[0], *(f"  - {text}" for text in answer[1:])], width())
     data = {**to_data(result), "problems": reasons, "unjudged": open_questions}
     return Output(text, data, 1 if reasons else 2 if open_questions else 0)
 

@@ -12,6 +12,7 @@ from bench.store.ledger import Ledger
 from bench.store.scores import METRIC
 from bench.verbs import Output
 from bench.verbs.compare import write
+from bench.verbs.options import width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,4 +31,4 @@ def execute(args: argparse.Namespace) -> Output:
     data = history(records, args.model, args.metric, messages)
     if args.markdown:
         write(args.markdown, markdown(data))
-    return Output(terminal(data), to_data(data))
+    return Output(terminal(data, width()), to_data(data))

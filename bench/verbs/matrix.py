@@ -9,17 +9,21 @@ combination that cannot be built or a run that dies is a cell with its reason, a
 from __future__ import annotations
 
 import argparse
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 from bench.errors import EnvironmentUnsolvable, Incomparable, RequestError
 from bench.judge.compare import compare, to_data
-from bench.render.text.versions.matrix import Column, markdown
-from bench.store.ledger import Ledger
+from bench.judge.intervals import Intervals
+from bench.render.text.versions.matrix import Column, markdown, terminal
+from bench.stats import Interval
+from bench.store.ledger import Ledger, Stored
 from bench.store.sides import Side
 from bench.verbs import Output, request, run
 from bench.verbs.compare import write
+from bench.verbs.options import width
 from bench.versions import environment
 from bench.versions.environment import Environment
 
@@ -40,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> Output:
-    """Carry out what is missing of every column, write the table beside the records and print it."""
+    """Carry out what is missing of every column, write the table beside the records and print the verdict."""
     ledger = Ledger(args.out)
     # All plans are made before the first run, so that every column has the same specs and data.
     plans = [_planned(args, wanted) for wanted in combinations(args.packages)]
@@ -49,10 +53,13 @@ def execute(args: argparse.Namespace) -> Output:
         raise EnvironmentUnsolvable("; ".join(plan.problem for plan in plans))
     contract = requests[0].contract
     models = list(dict.fromkeys(single.name for request in requests for single in request.runs))
-    columns = compared([_carried_out(args, plan, ledger) for plan in plans])
-    text = markdown(columns, models, contract, args.seeds)
+    ran = [_carried_out(args, plan, ledger) for plan in plans]
+    intervals = Intervals(ledger.load()[0])
+    columns = compared([replace(column, scores=scores(column.side, intervals)) for column in ran], intervals)
+    scale = requests[0].runs[0].scale
     file = args.out / "matrix.md"
-    write(file, text)
+    write(file, markdown(columns, models, contract, scale, args.seeds))
+    text = terminal(columns, models, contract, scale, args.seeds, width())
     data = {
         "contract": contract.model_dump(mode="json"),
         "columns": [
@@ -68,7 +75,7 @@ def execute(args: argparse.Namespace) -> Output:
         "written": str(file),
     }
     died = any(column.problem or column.side.failures for column in columns)
-    return Output(f"{text}\nwritten: {file}", data, 1 if died else 0)
+    return Output(f"{text}\n\nwritten: {file}", data, 1 if died else 0)
 
 
 def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
@@ -88,7 +95,15 @@ def combinations(axes: Sequence[str]) -> list[tuple[str, ...]]:
     return list(product(*values))
 
 
-def compared(columns: Sequence[Column]) -> list[Column]:
+def scores(side: Side, intervals: Intervals) -> dict[str, Interval]:
+    """Model -> its score over the seeds of a column, as a board gives it."""
+    runs: dict[str, list[Stored]] = defaultdict(list)
+    for stored in sorted(side.records, key=lambda stored: stored.record.run.seed):
+        runs[stored.record.run.name].append(stored)
+    return {model: intervals.of(its) for model, its in runs.items()}
+
+
+def compared(columns: Sequence[Column], intervals: Intervals | None = None) -> list[Column]:
     """The columns with their comparisons against the first that has records."""
     reference = next((column for column in columns if column.side.records), None)
     judged = []
@@ -96,7 +111,7 @@ def compared(columns: Sequence[Column]) -> list[Column]:
         comparison = None
         if reference is not None and column is not reference and column.side.records:
             try:
-                comparison = compare(reference.side, column.side)
+                comparison = compare(reference.side, column.side, intervals=intervals)
             except Incomparable:
                 comparison = None
         judged.append(replace(column, comparison=comparison))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shutil
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 
@@ -17,6 +18,11 @@ PRESETS = {
 }
 #: Their order is made before training, so it must fit in memory.
 MOST_EXAMPLES = 10_000_000
+
+
+def width() -> int:
+    """Columns of the terminal, 80 to 140; 100 where there is none."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 80), 140)
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -7,7 +7,6 @@ on request.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from bench.render import export
 from bench.render.text import leaderboard
 from bench.store.ledger import Ledger, Stored
 from bench.verbs import Output
+from bench.verbs.options import width
 
 NAME = "leaderboard"
 
@@ -60,11 +60,6 @@ def execute(args: argparse.Namespace) -> Output:
     lines += [f"written: {file}" for file in written]
     data = {**export.as_data(shown), "unreadable": messages, "written": [str(file) for file in written]}
     return Output("\n".join(lines), data)
-
-
-def width() -> int:
-    """Columns of the terminal, at most 100."""
-    return min(shutil.get_terminal_size((100, 24)).columns, 100)
 
 
 def write(shown: Board, file: Path) -> Path:

@@ -13,7 +13,7 @@ from bench import devices, provenance
 from bench.errors import RequestError
 from bench.judge.beside.added import with_added
 from bench.judge.beside.arms import with_arms
-from bench.judge.board import Board, board, setting
+from bench.judge.board import Board, board
 from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
@@ -23,9 +23,9 @@ from bench.render.text import leaderboard
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
 from bench.store.record import Failure
-from bench.store.sides import trial_of
+from bench.store.sides import setting, trial_of
 from bench.verbs import Output, report, request
-from bench.verbs.options import seconds, whole
+from bench.verbs.options import seconds, whole, width
 from bench.versions import environment
 
 #: CPU threads of a run on nodes that are not this machine.
@@ -95,7 +95,7 @@ def board_of(
         [item for item in measured if item.record.run.contract.digest in contracts],
     )
     shown = completed(whole, messages)
-    lines = [leaderboard.terminal(shown, report.width()), ""]
+    lines = [leaderboard.terminal(shown, width()), ""]
     lines += [f"left out: {message}" for message in dict.fromkeys(messages)]
     lines += [f"written: {file}"]
     return Output("\n".join(lines), export.as_data(shown), exit_code)

@@ -9,7 +9,7 @@ from bench.render.text import run as one_run
 from bench.store.ledger import Ledger, Stored, read
 from bench.store.lookup import find
 from bench.verbs import Output
-from bench.verbs.report import width
+from bench.verbs.options import width
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.errors import RecordError
 from bench.judge.board import Board, BoardRow
-from bench.judge.pooling import Labels
+from bench.judge.intervals import Labels
 from bench.stats import Interval, mean_interval
 from bench.store.ledger import Stored
 from bench.store.metrics import Added, added

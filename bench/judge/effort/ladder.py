@@ -22,10 +22,11 @@ import numpy as np
 from bench import stats
 from bench.digest import digest
 from bench.errors import RecordError
-from bench.judge.board import MAIN, Board, BoardRow, Group, setting
+from bench.judge.board import MAIN, Board, BoardRow, Group
 from bench.spec import Budget, Contract, Scale
 from bench.stats import Interval
 from bench.store.scores import Floats, aligned, series, units
+from bench.store.sides import setting
 
 ALPHA = 0.05
 #: Pairs grow with the square of the models; the best at the largest budget are compared.

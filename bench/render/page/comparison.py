@@ -19,6 +19,7 @@ from bench.render import words
 from bench.render.page import draw
 from bench.render.page.answers import cut
 from bench.render.text.comparison import MARKS, p_value, pooled
+from bench.render.text.history import slope_in_words
 from bench.render.text.verdict import verdict
 from bench.spec import called
 from bench.stats import Interval
@@ -141,6 +142,11 @@ def timeline(model: str, line: TimeSeries) -> Markup:
         at = x(step.at - 0.5)
         parts.append(draw.line(at, 14, at, high - 44, "steps"))
         parts.append(draw.text(at, 10, words.change(step.shift.mean), "small", "middle"))
+    if line.slope:
+        begin, end = line.slope.begin, line.slope.end
+        middle = sum(point.value.mean for point in points[begin : end + 1]) / (end - begin + 1)
+        first, last = middle - line.slope.total / 2, middle + line.slope.total / 2
+        parts.append(draw.line(x(begin), y(first), x(end), y(last), "steps"))
     parts.append(draw.path([(x(n), y(point.value.mean)) for n, point in enumerate(points)], "curve s0"))
     for place, point in enumerate(points):
         low, top = _ends(point.value)
@@ -204,8 +210,8 @@ def _cost(cost: CostChange) -> str:
 
 
 def _steps(line: TimeSeries) -> list[str]:
-    """Each change point in words."""
-    sentences = []
+    """The slope and each change point in words."""
+    sentences = [slope_in_words(line.slope, line)] if line.slope else []
     for step in line.steps:
         changed = ", ".join(f"{what} {old} to {new}" for what, (old, new) in step.changed.items())
         shift = f"{words.change(step.shift.mean)} ({words.change_interval(step.shift)})"

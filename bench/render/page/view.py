@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.judge.board import MAIN, BoardRow, Group
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
 from bench.render.text.beside import added, arms

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench.judge.changes import Change, CostChange
-from bench.judge.compare import JUDGED, ComparedRow, Comparison, Pooled
+from bench.judge.compare import JUDGED, ComparedRow, Comparison
 from bench.judge.pairing import Finding
+from bench.judge.stack import Pooled
 from bench.render import words
-from bench.render.tables import clip, columns, listed, md, pipes, wrap
+from bench.render.tables import WIDTH, clip, columns, listed, md, pipes, wrap
 from bench.render.text.verdict import verdict
 from bench.spec import called
 from bench.stats import Interval
@@ -32,30 +33,48 @@ MARKS = {
 }
 HEAD = ["model", "A", "B", "B \N{MINUS SIGN} A", "95% interval", "p", "finds", "verdict"]
 NUMBERS = (1, 2, 3, 5, 6)
+#: What a narrow terminal can best do without; from WIDE columns on the two values have their intervals.
+SPARE = (6, 5)
+WIDE = 130
 COSTS = (1, 2, 3)
 
 
-def terminal(comparison: Comparison, answer: Sequence[str] = ()) -> str:
-    """The whole comparison in at most 100 columns, after `answer` (the verdict, unless it is given)."""
+def terminal(comparison: Comparison, answer: Sequence[str] = (), width: int = WIDTH) -> str:
+    """The whole comparison in at most `width` columns, after `answer` (the verdict, unless it is given)."""
     answer = answer or [verdict(comparison)]
-    parts = ["\n".join(line for text in answer for line in wrap(text, "    "))]
+    parts = ["\n".join(line for text in answer for line in wrap(text, "    ", width=width))]
     for metric in comparison.metrics:
         rows = _judged(comparison, metric)
-        lines = wrap(_title(comparison, metric, rows))
+        lines = wrap(_title(comparison, metric, rows), width=width)
         lines.append("=" * max(map(len, lines)))
         for shift_of_all in _pooled(comparison, metric):
-            lines += wrap(pooled(shift_of_all), "  ")
+            lines += wrap(pooled(shift_of_all), "  ", width=width)
         shown, hidden = _shown(rows)
         if shown:
-            lines += ["", *columns([HEAD, *map(_cells, shown)], NUMBERS)]
+            lines += ["", *_table(shown, width)]
         parts.append("\n".join([*lines, *hidden]))
     notes = [*_reading(comparison), *_notes(comparison)]
-    parts.append("\n".join(line for text in notes for line in wrap(text)))
+    parts.append("\n".join(line for text in notes for line in wrap(text, width=width)))
     for title, bullets in _sections(comparison):
-        parts.append("\n".join([title, *(line for text in bullets for line in wrap(text, "    ", "  "))]))
+        texts = [line for text in bullets for line in wrap(text, "    ", "  ", width)]
+        parts.append("\n".join([title, *texts]))
     if table := _costs(comparison):
         parts.append("\n".join(["Cost, on like hardware only", *columns(table, COSTS, "  ")]))
     return "\n\n".join(parts)
+
+
+def _table(rows: Sequence[ComparedRow], width: int) -> list[str]:
+    """The rows in so many columns as the terminal has room for."""
+    cells = [_cells(row, with_intervals=width >= WIDE) for row in rows]
+    kept = list(range(len(HEAD)))
+    lines: list[str] = []
+    for spare in (None, *SPARE):
+        kept = [place for place in kept if place != spare]
+        table = [[row[place] for place in kept] for row in (HEAD, *cells)]
+        lines = columns(table, [n for n, place in enumerate(kept) if place in NUMBERS])
+        if max(map(len, lines)) <= width:
+            break
+    return lines
 
 
 def markdown(comparison: Comparison, heading: str = "") -> str:
@@ -89,7 +108,7 @@ def pooled(shift_of_all: Pooled) -> str:
     verdict = f"DRIFT {way}" if shift_of_all.drift else "no clear drift"
     return (
         f"All together: {verdict}. {models}; pooled shift {words.change(shift.mean)} [{_ends(shift)}], "
-        f"p {p_value(shift_of_all.shift.p)} (sign count: p {p_value(shift_of_all.shift.sign_p)})."
+        f"p {p_value(shift_of_all.p_adjusted)} (sign count: p {p_value(shift_of_all.shift.sign_p)})."
     )
 
 
@@ -146,9 +165,14 @@ def _range(values: Sequence[int], what: str) -> str:
     return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
 
 
-def _cells(row: ComparedRow) -> list[str]:
+def _cells(row: ComparedRow, with_intervals: bool = False) -> list[str]:
     name = clip(called(row.model, row.scale), LONGEST_NAME)
-    ends = ["" if end is None else words.score(end) for end in (row.a, row.b)]
+    ends = [
+        ""
+        if value is None
+        else words.score(value) + (f" [{words.interval(its)}]" if its and with_intervals else "")
+        for value, its in ((row.a, row.interval_a), (row.b, row.interval_b))
+    ]
     verdict = f"{MARKS[row.finding]} {row.finding.value}"
     if row.difference is None or row.smallest is None:
         return [name, *ends, "", row.reason, "", "", verdict]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench.judge.board import MAIN, Board, BoardRow, Group, board
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import facts, words
 from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md

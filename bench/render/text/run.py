@@ -12,7 +12,7 @@ from bench.judge.beside.arms import arms_of
 from bench.judge.board import MAIN, REFERENCES
 from bench.judge.compare import to_data
 from bench.judge.doubts import row_doubts
-from bench.judge.pooling import KINDS
+from bench.judge.intervals import KINDS
 from bench.render import words
 from bench.render.doubts import Badge, badge
 from bench.render.tables import columns

@@ -33,6 +33,7 @@ class _Scores:
     """A model's seeds under one scale and contract, with row -> scores (seeds, examples)."""
 
     model: str
+    seeds: tuple[int, ...]
     scores: dict[str, Floats]
     groups: tuple[str, ...]
 
@@ -63,11 +64,23 @@ def table_doubts(rows: dict[str, list[Stored]], metric: str = METRIC) -> list[Do
     raised += _unequal({model: [run.record for run in runs] for model, runs in rows.items()})
     scored = [scores for model, runs in rows.items() if (scores := _read(model, runs, metric))]
     raised += _leak([runs[0].record for runs in rows.values()], scored, metric)
-    noise = _training_noise(scored)
+    effects = _training_noise(scored)
     for row in scored:
-        raised += _against_references(row, noise, metric)
-    raised += _too_few_examples(scored, noise, metric)
+        raised += _against_references(row, effects, metric)
+    raised += _too_few_examples(scored, effects, metric)
     return raised
+
+
+def clearly_above(rows: dict[str, list[Stored]], reference: str, metric: str = METRIC) -> set[str]:
+    """The models of a table that are better than a reference row by a paired test."""
+    scored = [scores for model, runs in rows.items() if (scores := _read(model, runs, metric))]
+    effects = _training_noise(scored)
+    results = {row.model: _against(row, reference, effects) for row in scored}
+    return {
+        model
+        for model, result in results.items()
+        if result is not None and result.p <= ALPHA and result.interval.mean > 0
+    }
 
 
 def _overlap(record: Record) -> Iterator[Doubt]:
@@ -123,24 +136,43 @@ def _read(model: str, runs: Sequence[Stored], metric: str) -> _Scores | None:
         except (RecordError, UnknownName):
             continue
         groups = tuple(map(str, units(ids, labels)))
-    return _Scores(model, scores, groups) if "tuned" in scores and groups else None
+    seeds = tuple(run.record.run.seed for run in runs)
+    return _Scores(model, seeds, scores, groups) if "tuned" in scores and groups else None
 
 
-def _training_noise(rows: Sequence[_Scores]) -> stats.Noise | None:
+def _training_noise(rows: Sequence[_Scores]) -> stats.SeedEffects | None:
     """Training noise of one run, pooled over the models of a table that share their examples."""
     several = [row for row in rows if len(row.tuned) > 1 and row.groups == rows[0].groups]
-    if not several or len(rows[0].groups) < 2:
+    if not several or len(set(rows[0].groups)) < 2:
         return None
-    return stats.seed_noise([row.tuned for row in several], np.asarray(rows[0].groups))
+    tables = [row.tuned for row in several]
+    return stats.seed_effects(tables, np.asarray(rows[0].groups), _common(several))
 
 
-def _against_references(row: _Scores, noise: stats.Noise | None, metric: str) -> Iterator[Doubt]:
-    half = stats.Noise(noise.variance / 2, noise.spread / 2) if noise else None
+def _common(rows: Sequence[_Scores]) -> bool:
+    """Whether all rows of several seeds ran the same ones."""
+    seeds = [row.seeds for row in rows if len(row.seeds) > 1]
+    return len(seeds) > 1 and len(set(seeds)) == 1
+
+
+def _against(row: _Scores, name: str, effects: stats.SeedEffects | None) -> stats.PairedDifference | None:
+    """A row against one of its reference rows, which no training moves; none where that cannot be read."""
+    if name not in row.scores or row.scores[name].shape != row.tuned.shape:
+        return None
+    groups, half = np.asarray(row.groups), None
+    if effects:
+        noise = effects.total
+        if len(row.tuned) > 1:
+            noise = stats.larger(stats.seed_noise([row.tuned], groups), noise)
+        half = stats.Noise(noise.variance / 2, noise.spread / 2)  # `compare` adds that of two sides
+    return stats.compare(row.scores[name], row.tuned, groups=groups, noise=half)
+
+
+def _against_references(row: _Scores, effects: stats.SeedEffects | None, metric: str) -> Iterator[Doubt]:
     for name in REFERENCES:
-        if name not in row.scores or row.scores[name].shape != row.tuned.shape:
+        result = _against(row, name, effects)
+        if result is None:
             continue
-        # The training noise is that of the tuned side alone.
-        result = stats.compare(row.scores[name], row.tuned, groups=np.asarray(row.groups), noise=half)
         if result.p > ALPHA:
             code = Code.EQUALS_REFERENCE
         elif result.interval.mean < 0:
@@ -151,23 +183,31 @@ def _against_references(row: _Scores, noise: stats.Noise | None, metric: str) ->
         yield Doubt(code, row.model, names=(name,), metric=metric, values=values, difference=result.interval)
 
 
-def _too_few_examples(rows: Sequence[_Scores], noise: stats.Noise | None, metric: str) -> Iterator[Doubt]:
-    """Neighbours on the board that are nearer to each other than these test examples can show."""
+def _too_few_examples(
+    rows: Sequence[_Scores], effects: stats.SeedEffects | None, metric: str
+) -> Iterator[Doubt]:
+    """Neighbours on the board that are nearer to each other than these test examples can show.
+
+    Neighbours whose ranks the board tells apart are shown to differ, however near they are.
+    """
     ordered = sorted(rows, key=lambda row: -float(row.tuned.mean()))
-    gaps, detectable = [], []
-    for better, worse in pairwise(ordered):
-        if better.groups != worse.groups:
-            continue
-        result = stats.compare(better.tuned, worse.tuned, groups=np.asarray(better.groups), noise=noise)
+    if not ordered or any(row.groups != ordered[0].groups for row in ordered):
+        return
+    groups, noise = np.asarray(ordered[0].groups), effects.own if effects else None
+    ranks = stats.rank_ranges([row.tuned for row in ordered], groups, common=_common(ordered))
+    gaps, detectable, hidden = [], [], 0
+    for place, (better, worse) in enumerate(pairwise(ordered)):
+        result = stats.compare(better.tuned, worse.tuned, groups=groups, noise=noise)
         gaps.append(abs(result.interval.mean))
         detectable.append(result.smallest_detectable())
-    hidden = sum(gap < smallest for gap, smallest in zip(gaps, detectable, strict=True))
+        apart = ranks[place][1] < ranks[place + 1][0]
+        hidden += not apart and gaps[-1] < detectable[-1]
     if hidden:
         yield Doubt(
             Code.FEW_EXAMPLES,
             count=hidden,
             total=len(gaps),
-            parts=(("test examples", len(ordered[0].groups)),),
+            parts=(("test examples", len(groups)),),
             metric=metric,
             values=(median(gaps), median(detectable)),
         )

@@ -2,7 +2,7 @@
 
 A doubt changes no rank and stops nothing: a row that may not be ranked is refused or stands in another
 table. Doubts about one row need its records alone. Those that compare rows or need scores per example are
-in `bench.judge.table_doubts`. `THRESHOLDS` is the only place that says how much of a fault is too much.
+in `bench.judge.doubts.table`. `THRESHOLDS` is the only place that says how much of a fault is too much.
 """
 
 from __future__ import annotations
