@@ -459,6 +459,7 @@ def test_a_long_table_shows_what_changed_and_counts_the_rest(tmp_path: Path) -> 
     assert len(text.splitlines()) < 30
 
 
+@pytest.mark.slow
 def test_five_thousand_records_are_compared_in_seconds(tmp_path: Path) -> None:
     """2,500 pairs that all must be read, checked in full for the first time and judged, in processor time.
 

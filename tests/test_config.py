@@ -237,6 +237,7 @@ def test_a_file_that_was_not_saved_by_plan_is_not_overwritten(capsys: pytest.Cap
     assert Path("mine.toml").read_text() == "seeds = 1\n"
 
 
+@pytest.mark.slow
 def test_a_saved_plan_is_run_and_the_record_names_a_command_that_needs_no_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

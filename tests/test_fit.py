@@ -21,6 +21,7 @@ from bench.train.meter import affordable
 from bench.verbs.options import parse_budget
 
 
+@pytest.mark.slow
 def test_equal_spending_gives_equal_training(tmp_path: Path) -> None:
     """8x1, 4x2 and 1x8 with unequal answer lengths; a mean of means would differ."""
     for model in ("gpt2", "gpt-neo-125m", "bart-large-xsum"):

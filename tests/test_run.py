@@ -109,6 +109,7 @@ def test_the_same_seed_twice_gives_the_same_completions_and_scores(undisturbed: 
     assert all(theirs[id] == content for id, content in mine.items())
 
 
+@pytest.mark.slow
 def test_a_run_over_its_time_limit_is_a_failed_row_and_the_others_go_on(tmp_path: Path) -> None:
     done = bench("--models", "gpt2", "--time-limit", "0.2", out=tmp_path, check=False)
     assert done.returncode == 1
@@ -163,6 +164,7 @@ def test_killed_ten_times_the_same_command_completes_with_equal_records(
     assert contents(tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_a_run_killed_behind_a_checkpoint_goes_on_from_it(tmp_path: Path) -> None:
     """Its second half is not the whole again, and the record is that of an undisturbed run."""
     options = ["--models", "gpt2", "--checkpoint-every", "2", "--budget", "10x8"]
@@ -215,6 +217,7 @@ def kill(pid: int) -> None:
         return
 
 
+@pytest.mark.slow
 def test_a_further_metric_stands_beside_rouge_and_ranks_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,6 +133,7 @@ def test_loss_on_the_prompt_too_is_refused(table: dict[str, Attempt], sound: Att
     table["loss on the prompt as well"] = attempt(tmp_path, encode=relabelled(lambda ids, labels: list(ids)))
 
 
+@pytest.mark.slow
 def test_right_padding_in_generation_drops_the_score(
     table: dict[str, Attempt], sound: Attempt, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_right_padding_in_generation_drops_the_score(
     falls(table, "right padding in generation", sound, attempt(tmp_path, answer=answer))
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_not_applied_drops_the_score(
     table: dict[str, Attempt], sound: Attempt, tmp_path: Path
 ) -> None:
@@ -155,6 +157,7 @@ def test_an_adapter_that_is_not_applied_drops_the_score(
     falls(table, "adapter not applied at evaluation", sound, attempt(tmp_path, answer=answer))
 
 
+@pytest.mark.slow
 def test_another_template_at_evaluation_drops_the_score(
     table: dict[str, Attempt], sound: Attempt, tmp_path: Path
 ) -> None:

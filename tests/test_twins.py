@@ -176,6 +176,7 @@ def test_files_are_as_the_cards_say_and_all_load() -> None:
     assert verify.verify(TWINS) == []
 
 
+@pytest.mark.slow
 def test_validation_losses_are_as_the_cards_say(shared: Path) -> None:
     """The weights mean under these versions what they meant when saved."""
     assert verify.verify(TWINS, shared / "data" / "dolly" / "databricks-dolly-15k.jsonl") == []
