@@ -117,18 +117,7 @@ def compare(
     _check(metrics, a, b)
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
-    rows, scored = [], []
-    for match in matches:
-        if match.finding is not None:
-            rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
-        elif match.same_records:
-            rows += [_same(match, metric) for metric in metrics]
-        else:
-            match, both_sides = read(match, metrics, messages)
-            if match.finding is not None:
-                rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
-            else:
-                scored += [align(match, both_sides, metric) for metric in metrics]
+    rows, scored = _read(matches, metrics, messages)
     rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
     scored = [scored_row for scored_row in scored if scored_row.ids]
     tables = [scored_row.clusters for scored_row in scored]
@@ -163,6 +152,26 @@ def compare(
         tuple(dict.fromkeys(messages)),
         noise is not None,
     )
+
+
+def _read(
+    matches: Sequence[Match], metrics: Sequence[str], messages: list[str]
+) -> tuple[list[ComparedRow], list[Scored]]:
+    """The rows of which there is nothing to judge, and the scores of the others."""
+    rows: list[ComparedRow] = []
+    scored: list[Scored] = []
+    for match in matches:
+        if match.finding is not None:
+            rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
+        elif match.same_records:
+            rows += [_same(match, metric) for metric in metrics]
+        else:
+            match, both_sides = read(match, metrics, messages)
+            if match.finding is not None:
+                rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
+            else:
+                scored += [align(match, both_sides, metric) for metric in metrics]
+    return rows, scored
 
 
 def _with_intervals(rows: Sequence[ComparedRow], a: Side, b: Side, intervals: Intervals) -> list[ComparedRow]:
