@@ -471,3 +471,19 @@ def test_five_thousand_records_are_compared_in_seconds(tmp_path: Path) -> None:
     assert cli.run_verb([*parser_words, "--markdown", str(tmp_path / "c.md")]) == 0
     assert process_time() - begin < 45
     assert "2,500 unchanged" in (tmp_path / "c.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_a_comparison_keeps_to_the_terminal(tmp_path: Path, width: int) -> None:
+    """The verdict first, no line wider than asked; the two values' intervals where there is room."""
+    a = [make_record(tmp_path, model, seed, n=120) for model in ALL_MODELS for seed in (0, 1, 2)]
+    b = [
+        make_record(tmp_path, model, seed, n=120, versions=NEW, changed=0.4, shift=-0.05 * (model == "gpt2"))
+        for model in ALL_MODELS
+        for seed in (0, 1, 2)
+    ]
+    text = compare_text.terminal(compare(*sides(a, b)), width=width)
+    assert text.startswith("Regressed: gpt2 twin by ")
+    assert max(map(len, text.splitlines())) <= width
+    assert ("finds" in text) == (width > 80)
+    assert ("] " in text.split("Not compared")[0] and " to 0." in text) == (width == 140)

@@ -13,7 +13,9 @@ import pytest
 from conftest import ROOT
 from records import make_board, make_record
 
+from bench import registry
 from bench.cli import run_verb
+from bench.data import prepare
 from bench.digest import digest
 from bench.errors import BenchError
 from bench.store import record
@@ -172,6 +174,62 @@ def test_every_verb_leaves_the_same_record_out_by_name(
     flat = "".join((shown.out + shown.err).split())  # a long path may be broken anywhere
     assert folder.name in flat
     assert "".join(DAMAGE[name][1].split(":")[-1].split()) in flat
+
+
+def regroup(folder: Path) -> None:
+    """The first example joins the group of the last, and the record is sealed anew."""
+    scores(folder, lambda content: content["groups"].__setitem__(0, content["groups"][-1]))
+    sealed(folder)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_groups_that_changed_are_noticed_by_every_verb(
+    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the other records of the same examples, on a machine that does not have the data."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    if verb == "check":  # which prepares the data sets that lie here
+        monkeypatch.setattr("bench.verbs.check._data", lambda _: [])
+    folder, _ = real(tmp_path)
+    real(tmp_path, "phi-1.5")
+    assert run_verb(["baseline", "save", "main", "--out", str(tmp_path)]) == 0
+    words, code = VERBS[verb]
+    regroup(folder)
+    capsys.readouterr()
+    assert run_verb([*words, "--out", str(tmp_path)]) == code
+    shown = capsys.readouterr()
+    flat = " ".join((shown.out + shown.err).split())
+    assert folder.name in flat.replace("- ", "-")
+    assert "groups of paraphrases are not those of" in flat.replace("- ", "-")
+
+
+def test_groups_that_the_data_set_does_not_give_are_found_in_a_single_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the record was found whole before the data set was prepared here."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    (folder,) = real(tmp_path, seeds=1)
+    regroup(folder)
+    assert len(Ledger(tmp_path).load()[0]) == 1
+    data = prepare.prepare(registry.find_dataset("course-qa"))
+    assert read(folder).run.contract.eval == data.ref
+    stored, (message,) = Ledger(tmp_path).load()
+    assert stored == []
+    assert "the group of example" in message
+    assert "data set 'course-qa' says" in message
+
+
+def test_two_folders_whose_groups_differ_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is of one piece in itself; the same seed of another run stands on the other side."""
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    a, b = tmp_path / "a", tmp_path / "b"
+    (folder,) = real(b, seeds=1)
+    real(a, seeds=1)
+    regroup(folder)
+    assert run_verb(["compare", str(a), str(b), "--out", str(tmp_path)]) == 2
+    assert "gpt2: its groups of paraphrases changed" in capsys.readouterr().err
 
 
 def test_a_whole_record_is_remembered_and_a_later_edit_is_noticed(tmp_path: Path) -> None:

@@ -84,6 +84,19 @@ def test_another_seed_is_named(tmp_path: Path) -> None:
     assert any(text.startswith("seed: 0") for text in explain(a, b).evidence)
 
 
+def test_seed_zero_against_seed_one_says_that_the_seed_differs(tmp_path: Path) -> None:
+    """In the title, in the verdict and as the only thing that differs."""
+    a, b = make_record(tmp_path, "gpt2", 0), make_record(tmp_path, "gpt2", 1)
+    explanation = explain(a, b)
+    assert (explanation.seeds, explanation.other_seeds) == ((0,), (1,))
+    assert explanation.evidence[-1] == "nothing else that is recorded differs"
+    shown = terminal([explanation])
+    assert "seed 0 \N{RIGHTWARDS ARROW} 1" in shown
+    assert "seed: 0 \N{RIGHTWARDS ARROW} 1, so order and initial adapter differ" in shown
+    same = explain(a, make_record(tmp_path, "gpt2", 0, versions=NEW))
+    assert same.other_seeds == ()
+
+
 def test_a_changed_generation_is_put_down_to_decoding(tmp_path: Path) -> None:
     """A's texts score the same under B's scorer; A's weights write B's texts."""
     a, b = runs(tmp_path, shift=-0.04)

@@ -301,6 +301,22 @@ def test_questions_sort_by_what_the_models_did(opened: Page, records: list[Store
     assert opened.texts(".question .q")[0] == questions[best]
 
 
+def test_the_answers_open_on_the_largest_gain_and_loss(opened: Page, records: list[Stored]) -> None:
+    """The mean over the models shown: the best first, the worst second, nothing to choose before."""
+    first = [one for one in records if one.record.run.seed == 0]
+    ids = sorted(first[0].scores["ids"])
+    totals = dict.fromkeys(ids, 0)
+    for one in first:
+        for place, id in enumerate(one.scores["ids"]):
+            tuned, base = (one.scores["rows"][row][MAIN]["f"][place] for row in ("tuned", "base"))
+            totals[id] += round(1000 * tuned) - round(1000 * base)
+    order = sorted(ids, key=lambda id: (-totals[id], id))
+    questions = {one["id"]: one["question"] for one in first[0].completions}
+    opened.answers()
+    shown = opened.until(lambda: opened.texts(".question .q"))
+    assert shown[:2] == [questions[order[0]], questions[order[-1]]]
+
+
 def test_another_seed_shows_its_own_answers(opened: Page, records: list[Stored]) -> None:
     """The seed that is chosen is the one that is shown."""
     opened.answers()
@@ -390,6 +406,19 @@ def test_axe_finds_nothing_serious(opened: Page, axe: str, theme: str) -> None:
     open_question(opened, "searched & found")
     opened.driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
     assert findings(opened, axe) == []
+
+
+def test_verdict_and_table_stand_on_the_first_screen_of_a_phone(opened: Page) -> None:
+    """At 390 by 800 px: the whole verdict and the first row of the table."""
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    opened.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        opened.driver.execute_script("window.scrollTo(0, 0)")
+        below = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+        assert opened.driver.execute_script(below, ".lead") < 450
+        assert opened.driver.execute_script(below, "tbody.rows tr") < 640
+    finally:
+        opened.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_a_phone_needs_no_sideways_scrolling(opened: Page) -> None:

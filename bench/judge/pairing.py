@@ -215,8 +215,19 @@ def read(
     if not kept:
         reason = f"its scores cannot be read: {messages[-1]}"
         return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
+    if any(_regrouped(a, b) for a, b in pairs):
+        reason = "its groups of paraphrases changed, by which every interval resamples"
+        return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
     seeds, first, second = zip(*kept, strict=True)
     return replace(match, seeds=seeds, a=first, b=second), pairs
+
+
+def _regrouped(a: Series, b: Series) -> bool:
+    """Whether an example that both hold belongs to another group."""
+    if (a.ids, a.groups) == (b.ids, b.groups):
+        return False
+    before = dict(zip(a.ids, a.groups, strict=True))
+    return any(before.get(id, group) != group for id, group in zip(b.ids, b.groups, strict=True))
 
 
 def align(match: Match, both_sides: list[tuple[Series, Series]], metric: str) -> Scored:

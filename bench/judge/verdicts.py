@@ -120,6 +120,6 @@ def _limited(noise: stats.Noise, change: Floats) -> stats.Noise:
     seeds, clusters = change.shape
     examples = float(change.mean(axis=0).var(ddof=1)) / clusters if clusters > 1 else 0.0
     total = seeds * examples + noise.variance
-    spread = min(noise.spread, 2 * total**2 / max(seeds - 1, 1))
+    most = 2 * total**2 / max(seeds - 1, 1)
     # `stats.compare` adds the noise of two sides; this one is already that of the difference.
-    return stats.Noise(noise.variance / 2, spread / 2, noise.varies / 2)
+    return stats.Noise(noise.variance / 2, min(noise.spread, most) / 2, min(noise.varies, most) / 2)

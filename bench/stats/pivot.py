@@ -228,7 +228,8 @@ def pivot(units: Floats, noise: SeedPart, draws: int, seed: int, changed: int | 
     sparse = changed is not None and changed < SPARSE * count
     of_examples = 2 * examples**2 / (max((changed or 0) - 1, 1) if sparse else count - 1)
     freedom = _satterthwaite(examples + noise.cautious, of_examples + noise.spread)
-    repeated = _satterthwaite(total, of_examples + max(noise.varies, noise.spread))
+    # A drop that is looked for would change more answers than a few.
+    repeated = _satterthwaite(total, 2 * examples**2 / (count - 1) + max(noise.varies, noise.spread))
     left = right = 1.0
     if deviation and FEWEST_UNITS_TO_RESAMPLE <= count <= MOST_UNITS_TO_RESAMPLE:
         left, right = tail_factors((units - mean) / deviation, noise.value / examples, draws, seed)

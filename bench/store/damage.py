@@ -3,9 +3,9 @@
 A record travels: it is copied, merged and committed, and may come from a stranger. Its digests show that it
 was cut short or edited. A record that was written anew around other numbers has digests that fit, so its
 numbers are held against each other too: means against the scores of every example, counts and lengths
-against the answers, the test set's digest against its questions and references, spending against the
-budget. What this proves is that a record is whole and of one piece. It does not prove who made it, or that
-the texts were ever generated.
+against the answers, the test set's digest against its questions and references, groups against the data set
+(`bench.store.groups`), spending against the budget. What this proves is that a record is whole and of one
+piece. It does not prove who made it, or that the texts were ever generated.
 
 Reading every part of thousands of records takes seconds, so a record that was found whole is remembered in
 the cache by the size, times and inode of its files, and read in full again once any of them changes.
@@ -29,10 +29,11 @@ from bench import files
 from bench.cache import cache_root
 from bench.digest import digest
 from bench.errors import RecordError, Unreadable
+from bench.store.groups import changed_groups, groups_digest, prepared_file
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Estimate, Record
 
 #: Raised when more is checked than before, so that what was found whole is read again.
-CHECKS = 2
+CHECKS = 3
 #: What a board and a comparison read of every record.
 ROWS, METRICS = ("tuned", "base"), ("rouge1", "rouge2", "rougeL", "rougeLsum")
 #: Means are stored to the last digit; sums in another order may move them by this much.
@@ -52,15 +53,27 @@ class Verified:
     def holds(self, folder: Path) -> bool:
         """Whether a record's folder was found whole and has not been touched since."""
         signature = _signature(folder)
-        return bool(signature) and self._kept().get(folder.name) == signature
+        return bool(signature) and self._kept().get(folder.name, "").partition(" ")[0] == signature
 
     def check(self, record: Record, folder: Path) -> None:
         """Remember a record that is whole. Raises `RecordError` with the first thing that is wrong."""
         signature = _signature(folder)
         for mistake in damage(record, folder):
             raise RecordError(mistake)
-        self._kept()[record.id] = signature
+        scores = orjson.loads(files.content(folder / SCORES))
+        against = prepared_file(record.run.contract.eval)
+        held = groups_digest(scores["ids"], scores["groups"])
+        self._kept()[record.id] = f"{signature} {held} {against.name if against else '-'}"
         self._fresh = True
+
+    def groups(self, record: Record) -> str:
+        """What stands for the groups of a record that was found whole."""
+        return self._kept()[record.id].split(" ")[1]
+
+    def is_older_than_data(self, record: Record) -> bool:
+        """Whether the record's data set was not prepared here when it was found whole, and is now."""
+        against = prepared_file(record.run.contract.eval)
+        return against is not None and self._kept()[record.id].split(" ")[2] != against.name
 
     def save(self) -> None:
         """Remember; a cache that cannot be written costs time and nothing else."""
@@ -94,6 +107,7 @@ def damage(record: Record, folder: Path) -> Iterator[str]:
         yield from _in_record(record, f"{folder / RECORD}")
         scores = orjson.loads(contents[SCORES])
         yield from _in_scores(record, scores, f"{folder / SCORES}")
+        yield from changed_groups(record, scores["ids"], scores["groups"], f"{folder / SCORES}")
         lines = [orjson.loads(line) for line in contents[COMPLETIONS].split(b"\n") if line]
         yield from _in_completions(record, lines, scores["ids"], f"{folder / COMPLETIONS}")
         points = [orjson.loads(line) for line in contents[CURVE].split(b"\n") if line]

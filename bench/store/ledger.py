@@ -25,6 +25,7 @@ from bench import files
 from bench.errors import RecordError, Unreadable
 from bench.files import LARGEST_DESCRIPTION as LARGEST
 from bench.store.damage import Verified, damage
+from bench.store.groups import at_odds
 from bench.store.record import COMPLETIONS, CURVE, RECORD, SCORES, Failure, LeftOut, Record, seal, unseal
 
 
@@ -118,14 +119,18 @@ class Ledger:
             try:
                 known = verified.holds(folder)
                 record = read(folder, checked=known)
-                if not known:
+                if not known or verified.is_older_than_data(record):
                     verified.check(record, folder)
             except RecordError as error:
                 messages.append(str(error))
             else:
                 stored.append(Stored(record, folder))
         verified.save()
-        return stored, messages
+        wrong = at_odds({one.record.id: (one.record, verified.groups(one.record)) for one in stored})
+        messages += [
+            f"{one.folder / SCORES}: {wrong[one.record.id]}" for one in stored if one.record.id in wrong
+        ]
+        return [one for one in stored if one.record.id not in wrong], messages
 
     def failed(self) -> list[Failure]:
         """The failures that no later success has replaced; a file that is none is set aside."""

@@ -75,6 +75,8 @@ class Explanation:
     parts: tuple[Part, ...]
     notes: tuple[str, ...]
     evidence: tuple[str, ...]
+    #: B's seeds, where they are others than `seeds`.
+    other_seeds: tuple[int, ...] = ()
 
 
 def explain(
@@ -122,6 +124,9 @@ def explain_seeds(pairs: Sequence[Pieces], metric: str = METRIC) -> Explanation:
         tuple(parts),
         tuple(notes),
         tuple(evidence(pairs[0].a, pairs[0].b)),
+        tuple(pair.b.record.run.seed for pair in pairs)
+        if any(pair.a.record.run.seed != pair.b.record.run.seed for pair in pairs)
+        else (),
     )
 
 

@@ -28,7 +28,9 @@ def evidence(a: Stored, b: Stored) -> Iterator[str]:
         yield f"contract: {', '.join(parts)}"
     changed = differences(a.record, b.record)
     parts = (f"{what} {x} {ARROW} {y}" for what, (x, y) in changed.items())
-    yield f"changed: {', '.join(parts)}" if changed else "nothing that is recorded differs"
+    other = a.record.run.seed != b.record.run.seed or bool(contract)
+    nothing = f"nothing {'else ' * other}that is recorded differs"
+    yield f"changed: {', '.join(parts)}" if changed else nothing
 
 
 def same_weights(a: Stored, b: Stored) -> bool | None:

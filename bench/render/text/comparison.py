@@ -53,13 +53,17 @@ def terminal(comparison: Comparison, answer: Sequence[str] = (), width: int = WI
         if shown:
             lines += ["", *_table(shown, width)]
         parts.append("\n".join([*lines, *hidden]))
-    notes = [*_reading(comparison), *_notes(comparison)]
+    finds = any(HEAD[6] in line for part in parts for line in part.splitlines())
+    notes = [*_reading(comparison, finds), *_notes(comparison)]
     parts.append("\n".join(line for text in notes for line in wrap(text, width=width)))
     for title, bullets in _sections(comparison):
         texts = [line for text in bullets for line in wrap(text, "    ", "  ", width)]
         parts.append("\n".join([title, *texts]))
     if table := _costs(comparison):
-        parts.append("\n".join(["Cost, on like hardware only", *columns(table, COSTS, "  ")]))
+        lines = columns(table, COSTS, "  ")
+        if max(map(len, lines)) > width:
+            lines = columns([row[:-1] for row in table], COSTS[:-1], "  ")
+        parts.append("\n".join(["Cost, on like hardware only", *lines]))
     return "\n\n".join(parts)
 
 
@@ -185,13 +189,13 @@ def _ends(value: Interval) -> str:
     return f"{words.change(value.low)}, {words.change(value.high)}"
 
 
-def _reading(comparison: Comparison) -> Iterator[str]:
+def _reading(comparison: Comparison, finds: bool = True) -> Iterator[str]:
     counts = Counter(row.finding for row in comparison.rows)
     yield ", ".join(f"{counts[word]:,} {word.value}" for word in Finding if counts[word]) + "."
-    yield (
-        f"A difference counts when p is at most 0.05 and it is larger than {comparison.threshold:g}; "
-        "'finds' is the smallest true drop that would be called a regression 8 times in 10."
-    )
+    counted = f"A difference counts when p is at most 0.05 and it is larger than {comparison.threshold:g}"
+    seed = " on this seed" if comparison.on_one_seed else ""
+    called_one = f"'finds' is the smallest true drop that would be called a regression{seed} 8 times in 10"
+    yield f"{counted}; {called_one}." if finds else f"{counted}."
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:

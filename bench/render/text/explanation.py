@@ -46,17 +46,23 @@ def markdown(explanations: Sequence[Explanation]) -> str:
 def verdict(explanation: Explanation) -> str:
     """The answer in a sentence."""
     if explanation.p > 0.05:
-        return "No clear difference to explain: the interval of the total holds zero."
+        luck = " The two sides have other seeds: such a difference is training luck." * bool(
+            explanation.other_seeds
+        )
+        return f"No clear difference to explain: the interval of the total holds zero.{luck}"
     largest = max(explanation.parts, key=lambda part: part.share or 0.0)
     name = _name(largest)
     if largest.share is None or largest.share < MOSTLY or largest.p > 0.05:
         return "No single part accounts for most of the difference."
     together = " (not told apart)" if len(largest.stages) > 1 else ""
-    return f"Put down to {name}{together}: {_percent(largest.share)} of the difference."
+    luck = ", where the seed differs" if explanation.other_seeds and "training" in largest.stages else ""
+    return f"Put down to {name}{together}{luck}: {_percent(largest.share)} of the difference."
 
 
 def _title(explanation: Explanation) -> str:
     seeds = f"seed{'s' * (len(explanation.seeds) > 1)} {', '.join(map(str, explanation.seeds))}"
+    if explanation.other_seeds:
+        seeds += f" {ARROW} {', '.join(map(str, explanation.other_seeds))}"
     values = f"{explanation.metric} {words.score(explanation.a)} {ARROW} {words.score(explanation.b)}"
     return f"{explanation.model}{DOT}{values}{DOT}{explanation.examples} examples{DOT}{seeds}"
 

@@ -132,7 +132,11 @@ for (const section of document.querySelectorAll(".answers")) {
       .some((text) => whole(text).toLowerCase().includes(wanted));
     let places = questions.map((_, index) => index);
     if (wanted) places = places.filter(holds);
-    if (order.value !== "set" && shownRuns.length) {
+    if (order.value === "ends" && shownRuns.length) {
+      const mean = new Map(places.map((i) => [i, standing(i, shownRuns).meanGain]));
+      const down = [...places].sort((a, b) => mean.get(b) - mean.get(a) || a - b);
+      places = down.map((_, n) => n % 2 ? down[down.length - 1 - (n - 1) / 2] : down[n / 2]);
+    } else if (order.value !== "set" && shownRuns.length) {
       const sign = order.value === "loss" ? 1 : -1, keys = new Map(places.map((i) => [i, standing(i, shownRuns)[order.value]]));
       places.sort((a, b) => sign * (keys.get(a) - keys.get(b)) || a - b);
     }
