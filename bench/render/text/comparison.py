@@ -77,8 +77,9 @@ def _table(rows: Sequence[ComparedRow], width: int) -> list[str]:
         table = [[row[place] for place in kept] for row in (HEAD, *cells)]
         lines = columns(table, [n for n, place in enumerate(kept) if place in NUMBERS])
         if max(map(len, lines)) <= width:
-            break
-    return lines
+            return lines
+    head, rule, *rest = [line.replace(Finding.UNCERTAIN, "uncertain") for line in lines]
+    return [head, rule[: max(map(len, [head, *rest]))], *rest]
 
 
 def markdown(comparison: Comparison, heading: str = "") -> str:
