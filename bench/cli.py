@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from bench import __version__
+from bench import __version__, config
 from bench.errors import BenchError, RequestError, UnknownName
 from bench.render.clean import printable
 from bench.verbs import Output
@@ -26,10 +26,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "run": ("bench.verbs.run", "train and score models under one budget, then print the board"),
     "tune": ("bench.verbs.tune", "the same number of recipes tried for every model"),
     "plan": ("bench.verbs.plan", "show what would run; nothing runs"),
+    "new": ("bench.verbs.new", "a model's spec file, written from its checkpoint, to change and keep"),
     "list": ("bench.verbs.list", "models, datasets or runs"),
     "check": ("bench.verbs.check", "specs, data and records: every mistake, with its remedy"),
     "show": ("bench.verbs.show", "one run: record, curve, answers side by side"),
     "report": ("bench.verbs.report", "the board as markdown, HTML, chart or data"),
+    "score": ("bench.verbs.score", "more metrics of stored answers; nothing is generated again"),
     "compare": ("bench.verbs.compare", "what changed between two sets of records, and is it real"),
     "merge": ("bench.verbs.merge", "records of several folders into one, conflicts named"),
     "baseline": ("bench.verbs.baseline", "save a set of records under a name"),
@@ -41,8 +43,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "data": ("bench.verbs.data", "data sets: look at them, check them, make them of your files"),
     "verify": ("bench.verbs.verify", "make a row again from its weights, and say whether it reproduces"),
     "ask": ("bench.verbs.ask", "a run's answers to your own questions, tuned and untuned"),
+    "chat": ("bench.verbs.chat", "a page in the browser: tuned and untuned answers side by side"),
     "export": ("bench.verbs.export", "an adapter or merged weights, checked by answering the test anew"),
     "serve": ("bench.verbs.serve", "runs behind an HTTP API, OpenAI's included"),
+    "env": ("bench.verbs.env", "program, machine and settings, as a report of a defect needs them"),
+    "help": ("bench.verbs.help", "a topic of the documentation, or a verb's options"),
+    "completion": ("bench.verbs.completion", "a script that completes verbs, options and names in a shell"),
     "twins": ("bench.verbs.twins", "build or verify the miniature models"),
 }
 
@@ -60,14 +66,15 @@ def run_verb(arguments: list[str]) -> int:
     try:
         if verb is not None and verb not in VERBS:
             raise UnknownName("verb", verb, VERBS)
-        parser = parser_of(verb)
-        args = parser.parse_args(arguments)
+        if verb is None:
+            parser = parser_of(None)
+            parser.parse_args(arguments)
+            parser.print_help()
+            return 0
+        args = config.parsed(parser_of, verb, arguments)
     except RequestError as error:
         _complain(error, as_json="--json" in arguments)
         return error.exit_code
-    if args.verb is None:
-        parser.print_help()
-        return 0
     try:
         output = import_module(VERBS[args.verb][0]).execute(args)
         if output.pieces is not None and not args.json:
@@ -134,6 +141,7 @@ def parser_of(verb: str | None) -> argparse.ArgumentParser:
     for name, (module, purpose) in VERBS.items():
         sub = verbs.add_parser(name, help=purpose, description=purpose[0].upper() + purpose[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print JSON")
+        config.add(sub)
         if name == verb:
             import_module(module).configure(sub)
     return parser

@@ -8,7 +8,7 @@ judging and the command line are left out, since they read records and make none
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -27,16 +27,19 @@ PARTS = (
     "run/untuned.py",
     "run/attempt.py",
 )
+#: The same for runs whose contract asks for arms that retrieve.
+RETRIEVAL = ("retrieval",)
 
 
 @cache
-def harness(package: Path = PACKAGE) -> str:
-    """64 hexadecimal digits over the code in `PARTS` below `package`."""
-    return digest({str(file.relative_to(package)): _code(file) for file in _files(package)})
+def harness(package: Path = PACKAGE, retrieval: bool = False) -> str:
+    """64 hexadecimal digits over the code in `PARTS` below `package`, and in `RETRIEVAL` if that is used."""
+    parts = (*PARTS, *RETRIEVAL) if retrieval else PARTS
+    return digest({str(file.relative_to(package)): _code(file) for file in _files(package, parts)})
 
 
-def _files(package: Path) -> Iterator[Path]:
-    for part in PARTS:
+def _files(package: Path, parts: Sequence[str]) -> Iterator[Path]:
+    for part in parts:
         place = package / part
         yield from [place] if place.is_file() else sorted(place.rglob("*.py"))
 

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,7 @@ NAMED = (
     "evaluate",
     "rouge_score",
     "nltk",
+    "bm25s",
     "numpy",
     "safetensors",
     "triton",
@@ -88,9 +90,9 @@ def python() -> str:
     return platform.python_version()
 
 
-def command() -> str:
-    """The command line that a user would type to repeat this."""
-    return " ".join(["bench", *(_quoted(word) for word in sys.argv[1:])])
+def command(words: Sequence[str] | None = None) -> str:
+    """The command line that a user would type to repeat this; `words` stand for those that were typed."""
+    return " ".join(["bench", *(_quoted(word) for word in (sys.argv[1:] if words is None else words))])
 
 
 def _quoted(word: str) -> str:

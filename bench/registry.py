@@ -23,12 +23,10 @@ from pydantic import BaseModel, ValidationError
 
 from bench import files
 from bench.errors import RequestError, SpecError, UnknownName, Unreadable
+from bench.packaged import ROOT as ROOT
 from bench.spec import CONTRACT_KEYS, NAME, OPTIMIZERS, Columns, DatasetSpec, ModelSpec, Recipe
 from bench.train import gguf, local
 
-_PACKAGE = Path(__file__).parent
-#: Where the packaged registry lives: inside the package (wheel) or beside it (checkout).
-ROOT = _PACKAGE / "_registry" if (_PACKAGE / "_registry").is_dir() else _PACKAGE.parent
 TWINS = ROOT / "models" / "twins"
 #: Share by which the parameters of given weights may differ from a spec's (a head stored twice).
 PARAMETER_TOLERANCE = 0.25
@@ -133,7 +131,10 @@ def load_model(file: Path) -> ModelSpec:
     for key, part in (("recipe", raw.get("recipe")), ("recipe.mini", raw.get("recipe_mini"))):
         mistakes += _unknown_optimizer(key, part)
     if isinstance(raw.get("checkpoint"), str) and raw["checkpoint"].startswith((".", "/", "~")):
-        raw["checkpoint"] = _inside(file, raw["checkpoint"], "checkpoint", mistakes)
+        try:
+            raw["checkpoint"] = str(local.own(file.parent, raw["checkpoint"]))
+        except RequestError as error:
+            mistakes.append(f"'checkpoint': {raw['checkpoint'][:80]!r} {error}; correct it")
     return _validated(ModelSpec, raw, file, mistakes)
 
 
@@ -166,6 +167,7 @@ def local_model(folder: Path) -> ModelSpec:
         architecture=held.architecture,
         objective=held.objective,
         parameters=held.parameters,
+        config=held.config,
         source="local checkpoint",
     )
 

@@ -22,6 +22,7 @@ Device = Literal["cpu", "cuda", "mps"]
 Objective = Literal["causal", "seq2seq"]
 Method = Literal["full", "freeze", "lora", "qlora"]
 Split = Literal["test", "validation"]
+Arm = Literal["retrieved", "both"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
@@ -115,7 +116,7 @@ class ModelSpec(_Frozen):
     """A published checkpoint and the recipe that tunes it: one file `models/NAME.toml`."""
 
     name: Name
-    #: Repository id on the Hugging Face hub, or a folder beside the spec file.
+    #: Repository id on the Hugging Face hub; or a path, as seen from the spec file, to a folder or GGUF file.
     checkpoint: str
     #: Commit of the repository; a branch is resolved when fetched, and the commit recorded.
     revision: str = "main"
@@ -192,7 +193,8 @@ class DatasetSpec(_Frozen):
 class Budget(_Frozen):
     """How many examples are seen at which effective batch."""
 
-    steps: int = Field(gt=0)
+    #: None trains nothing: the checkpoint is scored as it is.
+    steps: int = Field(ge=0)
     effective_batch: int = Field(gt=0)
 
     @property
@@ -227,6 +229,22 @@ class DataRef(_Frozen):
     digest: str
 
 
+class Retrieval(_Frozen):
+    """Arms that answer with training rows in the context, beside the untuned and the tuned model without.
+
+    "retrieved": the untuned model. "both": the tuned one.
+    """
+
+    arms: tuple[Arm, ...] = Field(min_length=1, strict=False)
+    #: Identity of what finds the rows.
+    retriever: str
+    #: Rows that are found for a question, at most.
+    rows: int = Field(3, ge=1)
+
+    def __str__(self) -> str:
+        return f"{' and '.join(self.arms)}, {self.rows} rows by {self.retriever}"
+
+
 class Contract(_Frozen):
     """Everything that must be equal for two rows to be ranked together."""
 
@@ -242,6 +260,13 @@ class Contract(_Frozen):
     scorer: str
     #: Further `evaluate` metrics by name.
     metrics: tuple[str, ...] = Field((), strict=False)
+    #: Arms that retrieve, where they are asked for.
+    retrieval: Retrieval | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Later fields are left out where they ask for nothing, so earlier runs keep their ids."""
+        return {key: value for key, value in handler(self).items() if key != "retrieval" or value is not None}
 
     @property
     def digest(self) -> str:
@@ -250,16 +275,25 @@ class Contract(_Frozen):
 
     def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> the two values, for every part in which two contracts differ."""
-        return dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+        found = dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
+        if "retrieval" in found:  # of one contract only
+            found["retrieval"] = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
+        return found
 
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
         limit = f", at most {self.eval_limit}" if self.eval_limit else ""
+        data = f"{self.train.name} ({self.train.digest[:8]})"
+        trained = (
+            f"Trained on {data} for {self.budget.steps} optimizer steps at effective batch "
+            f"{self.budget.effective_batch} ({self.budget.examples} examples), loss on the answer only"
+        )
+        if not self.budget.steps:
+            trained = f"Not trained: every model as it is, nearest questions from {data}"
         return (
-            f"Trained on {self.train.name} ({self.train.digest[:8]}) for {self.budget.steps} optimizer "
-            f"steps at effective batch {self.budget.effective_batch} ({self.budget.examples} examples), "
-            f"loss on the answer only, at most {self.max_length} tokens, template '{self.template}'; "
+            f"{trained}, at most {self.max_length} tokens, template '{self.template}'; "
             f"scored on the {self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) by "
             f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
-            f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}."
+            f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}"
+            + (f"; arms with training rows in the context: {self.retrieval}." if self.retrieval else ".")
         )

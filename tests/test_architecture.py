@@ -19,6 +19,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.errors",
         "bench.files",
         "bench.harness",
+        "bench.packaged",
         "bench.prompt",
         "bench.provenance",
         "bench.registry",
@@ -29,10 +30,11 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.train.local",  # the same of a folder
     ),
     ("bench.data", "bench.train", "bench.score", "bench.store"),
-    ("bench.run", "bench.judge", "bench.twins", "bench.curate"),
+    ("bench.run", "bench.retrieval", "bench.judge", "bench.twins", "bench.curate"),
     ("bench.render",),
     ("bench.launch", "bench.versions"),
-    ("bench.serve",),
+    ("bench.serve", "bench.metrics"),
+    ("bench.config",),
     ("bench.verbs",),
     ("bench.api", "bench.cli"),
 ]

@@ -171,9 +171,9 @@ def test_every_verb_leaves_the_same_record_out_by_name(
     capsys.readouterr()
     assert run_verb([*words, "--out", str(tmp_path)]) == code
     shown = capsys.readouterr()
-    flat = " ".join((shown.out + shown.err).split())
-    assert folder.name in flat.replace("- ", "-")
-    assert DAMAGE[name][1].split(":")[-1].strip() in flat
+    flat = "".join((shown.out + shown.err).split())  # a long path may be broken anywhere
+    assert folder.name in flat
+    assert "".join(DAMAGE[name][1].split(":")[-1].split()) in flat
 
 
 def regroup(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from records import make_board, make_record
 
 from bench.judge.doubts import Code, Doubt
-from bench.judge.table_doubts import doubts
+from bench.judge.doubts.table import doubts
 from bench.render.doubts import badge, sentence
 from bench.store.ledger import Stored
 from bench.store.record import Written

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from hub import Hub
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file, save_file
@@ -265,3 +267,54 @@ def test_a_fresh_process_loads_what_was_exported(tmp_path: Path, capsys: pytest.
     id = run().record.id
     assert run_verb(["export", id, "--merge", "--to", str(tmp_path / "out"), "--out", str(folder())]) == 0
     assert "40 of 40 answers equal" in capsys.readouterr().out
+
+
+def app_of(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A Space's app as the hub starts it, with a Gradio that only keeps what it is given."""
+    from importlib.util import module_from_spec, spec_from_file_location
+    from types import SimpleNamespace
+
+    kept = {name: lambda _name=name, **given: (_name, given) for name in ("Interface", "Textbox")}
+    monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(**kept))
+    spec = spec_from_file_location("space_app", place / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_space_answers_as_the_run_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is moved first: nothing in it names this machine."""
+    stored, place = run(), tmp_path / "space"
+    words = ["export", stored.record.id, "--out", str(folder()), "--merge", "fp32", "--sample", "4"]
+    assert run_verb([*words, "--to", str(tmp_path / "merged"), "--space", str(place)]) == 0
+    shutil.rmtree(tmp_path / "merged")
+    place = place.rename(tmp_path / "elsewhere")
+    app = app_of(place, monkeypatch)
+    rows = stored.completions[:6]
+    assert [app.answer(row["question"]) for row in rows] == [row["tuned"] for row in rows]
+    assert len({row["tuned"] for row in rows}) > 1
+    kind, given = app.page()
+    assert (kind, given["fn"]) == ("Interface", app.answer)
+    assert f"{stored.record.scores['tuned']['rougeL'].mean:.3f}" in given["description"]
+    text = "".join(
+        file.read_text() for file in (place / name for name in ("README.md", "space.json", "app.py"))
+    )
+    assert str(tmp_path) not in text
+    assert rows[0]["question"] not in text
+    head = yaml.safe_load(text.split("---")[1])
+    assert (head["sdk"], head["app_file"]) == ("gradio", "app.py")
+    assert "4 of 4 answers equal" in text
+    assert not list(place.rglob("record.json"))
+
+
+def test_a_space_needs_weights_that_load_by_themselves(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", run().record.id, "--out", str(folder()), "--to", str(tmp_path / "to")]
+    assert run_verb([*words, "--space", str(tmp_path / "space")]) == 2
+    assert "add --merge" in capsys.readouterr().err
+    assert run_verb([*words, "--merge", "--space", str(folder())]) == 2
+    assert "exists; name a new folder" in capsys.readouterr().err
+    assert not (tmp_path / "to").exists()

@@ -11,9 +11,9 @@ from records import make_board, make_record
 from bench.judge.board import board
 from bench.judge.compare import compare
 from bench.judge.doubts import Code
+from bench.judge.doubts.table import clearly_above, doubts, table_doubts
 from bench.judge.gate import problems, training_noise
 from bench.judge.pairing import Finding
-from bench.judge.table_doubts import clearly_above, doubts, table_doubts
 from bench.judge.verdicts import judge
 from bench.render import facts
 from bench.stats import holm

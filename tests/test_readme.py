@@ -32,6 +32,8 @@ HERE = {
 #: The beginning of a command -> the test that carries it out.
 ELSEWHERE = {
     "bench serve": "test_http.py",
+    "bench chat": "test_chat.py",
+    "bench run --models ./my-adapter": "test_adapter.py",
     "bench run --models ./model.gguf": "test_gguf.py",
     "bench run --models org/name": "test_hub_runs.py",
 }
@@ -64,7 +66,7 @@ def small(command: str, runs: list[str]) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's folder: a spreadsheet of questions, some of Dolly's shape, and records of two machines."""
+    """A user's folder: a spreadsheet of questions, some of Dolly's shape, and a checkpoint."""
     course = [json.loads(line) for line in (ROOT / "datasets" / "course-qa.jsonl").read_text().splitlines()]
     rows = course[:160]
     with (tmp_path / "questions.csv").open("w", newline="") as handle:
@@ -75,6 +77,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     lines = "\n".join(map(json.dumps, dolly))
     (tmp_path / "databricks-dolly-15k.jsonl").write_text(lines + "\n", encoding="utf-8")
+    shutil.copytree(ROOT / "models" / "twins" / "gpt2", tmp_path / "my-checkpoint")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path

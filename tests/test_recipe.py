@@ -28,9 +28,9 @@ FAULTS = {
         "    kept = row[: row.index(end)] if ended else row\n    kept = kept[: len(kept) // 3]\n",
     ),
     "trainer": (
-        "bench/run/encode.py",
-        "labels=[IGNORED] * len(cut_prompt) + cut_answer,",
-        "labels=[IGNORED] * len(cut_prompt) + cut_answer[1:] + cut_answer[:1],",
+        "bench/train/fit.py",
+        '"learning_rate": recipe.learning_rate,',
+        '"learning_rate": recipe.learning_rate * 0,',
     ),
 }
 #: Part -> the stage that `bench explain` attributes its fault to.

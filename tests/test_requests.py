@@ -44,7 +44,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
             ["--models", "gpt2", "--budget", "examples=30"],
             "not a multiple of the effective batch 8; use examples=24",
         ),
-        (["--models", "gpt2", "--budget", "0x8"], "must be at least 1"),
+        (["--models", "gpt2", "--budget", "8x0"], "must be at least 1"),
         (
             ["--models", "gpt2", "--budget", "10x6"],
             "'recipe.micro_batch' = 8 does not divide the effective batch 6",
@@ -90,7 +90,8 @@ def test_every_mistake_of_a_spec_is_reported_at_once(capsys: pytest.CaptureFixtu
     ("text", "expected"),
     [
         ("checkpoint = ", "is not TOML"),
-        (SPEC.replace('"example/m"', '"../../secret"'), "leaves the folder of the spec"),
+        (SPEC.replace('"example/m"', '"../../secret"'), "'../../secret' is not there; correct it"),
+        (SPEC.replace('"example/m"', '"./"'), "'./' holds no checkpoint; correct it"),
         (SPEC + 'name = "other"\n', "but the file is called 'mine.toml'"),
     ],
 )

@@ -18,7 +18,7 @@ from bench.data import prepare
 from bench.errors import RequestError
 from bench.judge.board import board
 from bench.judge.doubts import Code
-from bench.judge.table_doubts import table_doubts
+from bench.judge.doubts.table import table_doubts
 from bench.render.text.leaderboard import terminal
 from bench.run.recipes import tuning
 from bench.stats import expected_best

@@ -23,6 +23,16 @@ frobnicate                                  | unknown verb 'frobnicate'
 rnu --models all                            | did you mean 'run'?
 run --nope                                  | unrecognized arguments: --nope
 run extra                                   | unrecognized arguments: extra
+RUN --config none.toml                      | none.toml: is not there
+RUN --config .                              | .: is a folder, not a file
+RUN --config                                | expected one argument
+chat                                        | arguments are required: RUN
+env extra                                   | unrecognized arguments: extra
+help contrat                                | unknown topic 'contrat'
+completion tcsh                             | invalid choice: 'tcsh'
+completion                                  | name a shell
+compare --samples a.jsonl b.jsonl           | a.jsonl: is not there
+compare --samples a.txt b.txt               | holds no samples that are known
 RUN --eval-limit -1                         | at least 0, not '-1'
 RUN --eval-limit x                          | whole number, at least 0, not 'x'
 RUN --eval-limit 1.5                        | not '1.5'
@@ -59,14 +69,21 @@ RUN --seeds -1                              | --seeds
 RUN --seeds 0,0                             | each seed once
 RUN --seeds 12345678901234567890            | from 0 to 4,294,967,295
 RUN --seeds 4294967296                      | from 0 to 4,294,967,295
-RUN --budget 0x8                            | must be at least 1
+RUN --budget 0.x8                           | expected STEPSxBATCH
+tune --models gpt2 --budget 0               | without training no recipe differs
+new model                                   | required: NAME
+new data gpt2                               | invalid choice: 'data'
+new model gtp2                              | did you mean 'gpt2'?
+new model ./nope                            | there is no such checkpoint
+new model gpt2 --force                      | is a registered model already
+list datasets --gpu T4                      | --gpu is for models
 RUN --budget 10x0                           | must be at least 1
 RUN --budget 60                             | expected STEPSxBATCH
 RUN --budget 60x                            | expected STEPSxBATCH
 RUN --budget x8                             | expected STEPSxBATCH
 RUN --budget 6.5x8                          | expected STEPSxBATCH
 RUN --budget examples=                      | expected STEPSxBATCH
-RUN --budget examples=0                     | must be at least 1
+RUN --budget examples=-8                    | expected STEPSxBATCH
 RUN --budget examples=30                    | use examples=24
 RUN --budget shrot                          | expected STEPSxBATCH
 RUN --budget 99999999999x8                  | more than 10,000,000 examples
@@ -174,6 +191,20 @@ explain                                     | required: A, B
 explain nope current                        | unknown set of records 'nope'
 explain current nope                        | unknown set of records 'nope'
 explain current current --metric nope       | nope
+score                                       | required: RUN, --metrics
+score gpt2                                  | required: --metrics
+score nope --metrics em                     | unknown run 'nope'
+score gpt2 --metrics f2                     | did you mean 'f1'?
+score gpt2 --metrics judge                  | needs --endpoint URL and --model M
+score gpt2 --metrics em --model m           | belong together
+score gpt2 --metrics similarity             | needs --embedding FOLDER
+score gpt2 --metrics em --embedding nope    | is no folder of a model
+compare reports reports --arm all           | invalid choice: 'all'
+compare reports reports --metric chrf       | bench score RUN --metrics chrf
+RUN --arms retrieve                         | did you mean 'retrieved'?
+RUN --arms both --rows 0                    | at least 1
+RUN --arms both --retriever dense           | use --retriever bm25
+RUN --retriever dense                       | add --arms retrieved
 show                                        | required: RUN
 show nope                                   | unknown run 'nope'
 list                                        | required: what

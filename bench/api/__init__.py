@@ -16,6 +16,8 @@ from typing import Any
 from bench.api.shown import Compared, Leaderboard, TunedModel
 from bench.errors import RequestError
 from bench.judge import compare as comparing
+from bench.judge.beside.added import with_added
+from bench.judge.beside.arms import with_arms
 from bench.judge.board import board as board_of
 from bench.judge.intervals import Intervals
 from bench.judge.verdicts import THRESHOLD
@@ -75,7 +77,7 @@ def board(out: str | Path = "reports") -> Leaderboard:
     if not ledger.out.is_dir():
         raise RequestError(f"{out}: there is no such folder")
     stored, messages = ledger.load()
-    shown = board_of(stored, ledger.failed())
+    shown = with_arms(with_added(board_of(stored, ledger.failed()), messages), messages)
     return Leaderboard(shown, (*messages, *shown.messages))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
-from bench.data import spelling
+from bench.data import index, spelling
 from bench.spec import Example
 
 #: Words, without articles, from which on one may be another, be added or be left out ...
@@ -22,8 +22,7 @@ MOST_CHANGED = 4
 SHARED_WORDS = 1
 #: Training questions that differ from one held-out question in the same word are a series, and no leak.
 SERIES = 3
-#: Letters in a row whose counts are compared, and the share of them (Jaccard) from which on texts are one.
-GRAM = 4
+#: Share of the n-grams of letters that two texts have (Jaccard) from which on they are one.
 ALIKE = 0.75
 #: Share of a held-out text's n-grams (containment) from which on it stands within a training text ...
 CONTAINED = 0.95
@@ -36,9 +35,6 @@ SLACK = 12
 ALIKE_CONTEXT = 0.5
 #: Answers of fewer words are equal by chance.
 LONG_ANSWER = 8
-#: A text is looked up by the rarest n-gram of each stretch of so many letters, the rarest of those first.
-STRETCH = 5
-FEWEST_KEYS, MOST_KEYS = 5, 12
 
 QUESTION = "other spelling of a question of the held-out part"
 ANSWER = "other spelling of an answer of the held-out part"
@@ -79,25 +75,6 @@ class WordChange:
         return max(len(self.left), len(self.right))
 
 
-class Index:
-    """Texts, found again by the rare n-grams that they share with another text."""
-
-    def __init__(self, texts: Sequence[Text]) -> None:
-        self.texts = texts
-        frequency = Counter(chain.from_iterable(text.grams for text in texts))
-        self._numbers: dict[str, list[int]] = defaultdict(list)
-        self._keys = [_keys(text, frequency) for text in texts]
-        for number, keys in enumerate(self._keys):
-            for gram in keys:
-                self._numbers[gram].append(number)
-
-    def candidates(self, text: Text) -> list[int]:
-        """Numbers of the texts of whose keys at least a quarter are in this text."""
-        shared = text.grams & self._numbers.keys()
-        hits = Counter(chain.from_iterable(map(self._numbers.__getitem__, shared)))
-        return [number for number, count in hits.items() if 4 * count >= len(self._keys[number])]
-
-
 @dataclass(frozen=True)
 class Leak:
     """Why a training example goes, and the held-out example that it gives away."""
@@ -111,36 +88,44 @@ class HeldOut:
 
     def __init__(self, examples: Sequence[Example]) -> None:
         self._examples = examples
-        self._questions = Index([_text(example.question) for example in examples])
+        self._questions = [_text(example.question) for example in examples]
         answers = [(text, e) for e in examples for text in map(_text, e.answers) if _is_long(text)]
-        self._answers = Index([text for text, _ in answers])
+        self._answers = [text for text, _ in answers]
         self._answered_by = [example for _, example in answers]
 
     def leaks(self, examples: Sequence[Example]) -> dict[int, Leak]:
         """Number of each example that is a held-out one in another spelling -> the leak."""
         leaks: dict[int, Leak] = {}
         series: dict[tuple[int, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for number, example in enumerate(examples):
-            for place, change in self._asked(example):
+        questions = [_text(example.question) for example in examples]
+        for number, candidates in enumerate(candidates_of(questions, self._questions)):
+            for place, change in self._asked(examples[number], questions[number], candidates):
                 if change is None:
                     leaks[number] = Leak(QUESTION, self._examples[place])
                     break
                 series[place, change.right[0]][change.left[0]].append(number)
-            else:
-                if held_out := self._answered(example):
-                    leaks[number] = Leak(ANSWER, held_out)
+        rest = [number for number in range(len(examples)) if number not in leaks]
+        answers = [(text, n) for n in rest for text in map(_text, examples[n].answers) if _is_long(text)]
+        candidates_of_answers = candidates_of([text for text, _ in answers], self._answers)
+        for (answer, number), candidates in zip(answers, candidates_of_answers, strict=True):
+            held_out = self._answered(answer, candidates)
+            if held_out is not None:
+                leaks.setdefault(number, Leak(ANSWER, held_out))
         for (place, _), replaced in series.items():
             if len(replaced) < SERIES:
                 for number in chain.from_iterable(replaced.values()):
                     leaks.setdefault(number, Leak(QUESTION, self._examples[place]))
         return leaks
 
-    def _asked(self, example: Example) -> Iterator[tuple[int, WordChange | None]]:
+    def _asked(
+        self, example: Example, question: Text, candidates: Sequence[int]
+    ) -> Iterator[tuple[int, WordChange | None]]:
         """The held-out questions that this is, each with the one word that was replaced, if that is all."""
-        question = _text(example.question)
-        for number in self._questions.candidates(question):
-            other, held_out = self._questions.texts[number], self._examples[number]
+        for number in candidates:
+            other, held_out = self._questions[number], self._examples[number]
             if abs(len(other.letters) - len(question.letters)) > SLACK + len(other.letters) // 2:
+                continue
+            if _is_far(question, other) and not _is_alike(question, other):
                 continue
             change = difference(question, other)
             if not is_same_question(question, other, change) or not _is_same_context(example, held_out):
@@ -150,12 +135,17 @@ class HeldOut:
             elif not _is_about(change, example, held_out):
                 yield number, change if _replaces_one(change) else None
 
-    def _answered(self, example: Example) -> Example | None:
-        for answer in filter(_is_long, map(_text, example.answers)):
-            for number in self._answers.candidates(answer):
-                if is_same_answer(answer, self._answers.texts[number]):
-                    return self._answered_by[number]
+    def _answered(self, answer: Text, candidates: Sequence[int]) -> Example | None:
+        for number in candidates:
+            if is_same_answer(answer, self._answers[number]):
+                return self._answered_by[number]
         return None
+
+
+def candidates_of(texts: Sequence[Text], others: Sequence[Text]) -> Iterator[list[int]]:
+    """For each text, the numbers of the `others` that it may be in another spelling."""
+    found = index.Index([other.letters for other in others])
+    return found.candidates([text.letters for text in texts])
 
 
 def is_same_question(left: Text, right: Text, change: WordChange | None) -> bool:
@@ -164,13 +154,15 @@ def is_same_question(left: Text, right: Text, change: WordChange | None) -> bool
         return True
     if change is None:
         return False
-    return _few_changes(left, right, change) or _is_contained(left, right) or jaccard(left, right) >= ALIKE
+    return _few_changes(left, right, change) or _is_alike(left, right)
 
 
 def is_same_answer(left: Text, right: Text) -> bool:
     """Whether two long answers are one in other spellings: typos alone, or one word in `TWO_CHANGES`."""
     if left.letters == right.letters:
         return True
+    if _is_far(left, right):
+        return False
     change = difference(left, right)
     shorter = min(len(left.words), len(right.words))
     return change is not None and change.size <= shorter // TWO_CHANGES
@@ -180,7 +172,7 @@ def difference(left: Text, right: Text) -> WordChange | None:
     """The words that are not in both texts; None where a number, a negation or a single letter differs."""
     only_left = list((left.counts - right.counts).elements())
     only_right = list((right.counts - left.counts).elements())
-    if max(len(only_left), len(only_right)) > MOST_CHANGED + min(len(left.words), len(right.words)) // 10:
+    if _is_far(left, right):
         if any(map(spelling.decisive, only_left + only_right)):
             return None
         return WordChange(tuple(only_left), tuple(only_right))
@@ -200,6 +192,24 @@ def jaccard(left: Text, right: Text) -> float:
     """The n-grams that two texts share, of all that they have."""
     shared = len(left.grams & right.grams)
     return shared / (len(left.grams) + len(right.grams) - shared)
+
+
+def _is_far(left: Text, right: Text) -> bool:
+    """Whether more words differ than typos account for."""
+    if len(left.words) > len(right.words):
+        left, right = right, left
+    common = left.counts.keys() & right.counts.keys()
+    most = len(right.words) - MOST_CHANGED - len(left.words) // 10
+    if len(common) + len(left.words) - len(left.counts) < most:  # even if every repeated word is shared
+        return True
+    return sum(min(left.counts[word], right.counts[word]) for word in common) < most
+
+
+def _is_alike(left: Text, right: Text) -> bool:
+    """Whether the n-grams of two texts make them one, whatever their words."""
+    if left.letters == right.letters:
+        return True
+    return _is_contained(left, right) or jaccard(left, right) >= ALIKE
 
 
 def _few_changes(left: Text, right: Text, change: WordChange) -> bool:
@@ -279,16 +289,5 @@ def _is_long(text: Text) -> bool:
 
 
 def _grams(letters: str) -> list[str]:
-    return [letters[start : start + GRAM] for start in range(len(letters) - GRAM + 1)] or [letters]
-
-
-def _keys(text: Text, frequency: Counter[str]) -> list[str]:
-    """The n-grams under which a text is found: spread over it, so that no single word holds all of them."""
-    pieces = _grams(text.letters)
-
-    def rarity(gram: str) -> tuple[int, str]:
-        return frequency[gram], gram
-
-    stretches = (pieces[start : start + STRETCH] for start in range(0, len(pieces), STRETCH))
-    rarest = sorted({min(stretch, key=rarity) for stretch in stretches}, key=rarity)
-    return rarest[: min(max(FEWEST_KEYS, len(rarest) // 2), MOST_KEYS)]
+    starts = range(len(letters) - index.GRAM + 1)
+    return [letters[start : start + index.GRAM] for start in starts] or [letters]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from sys import intern
 
 #: Letters, in lower case, and the Latin ones that they are taken for.
 _LOOK_ALIKES = str.maketrans(
@@ -33,6 +34,7 @@ _TAGS = re.compile(
 )
 #: C++ and C# are not C, and 2 + 3 is not 2 * 3.
 _PLUS_PLUS = re.compile(r"\b([a-z])(\+\+|#)")
+_DIGIT = re.compile(r"\d")
 _OPERATOR = re.compile(r"(?<=\d)\s*([-+*/^=<>×÷−])\s*(?=\d)")
 _OPERATORS = {
     "+": "plussign",
@@ -48,14 +50,21 @@ _NOT = re.compile(r"n['’]t\b")
 #: Parts that a hyphen joins are one word, unless one of them decides by itself ("two-stage").
 _COMPOUND = re.compile(r"[^\W\d_]{2,}(?:[-\u2010\u2011][^\W\d_]{2,})+")
 _WORD = re.compile(r"[^\W_]+")
-_GREETING = re.compile(
-    r"(?:(?:please|kindly|pls|plz|hi|hello|hey|hi there|hello there|hey there|ok|okay|thanks|thank you|"
-    r"(?:can|could|would|will) (?:you|u)|tell me|let me know|i (?:want|need|wish|would like|d like) to know|"
-    r"i have a question|quick question|do you know|just|so|well|now) )+"
+_GREETINGS = (
+    *("please", "kindly", "pls", "plz", "hi", "hello", "hey", "hi there", "hello there", "hey there"),
+    *("ok", "okay", "thanks", "thank you", "tell me", "let me know", "i want to know", "i need to know"),
+    *("i wish to know", "i would like to know", "i d like to know", "i have a question", "quick question"),
+    *("do you know", "just", "so", "well", "now"),
+    *(f"{verb} {you}" for verb in ("can", "could", "would", "will") for you in ("you", "u")),
 )
-_THANKS = re.compile(
-    r"(?: (?:please|kindly|pls|plz|thanks|thank you|thx|cheers|in advance|for me|very much|a lot))+$"
+_THANKS = (
+    *("please", "kindly", "pls", "plz", "thanks", "thank you", "thx", "cheers"),
+    *("in advance", "for me", "very much", "a lot"),
 )
+_FIRST_WORDS = frozenset(phrase.split()[0] for phrase in _GREETINGS)
+_LAST_WORDS = frozenset(phrase.split()[-1] for phrase in _THANKS)
+_GREETING = re.compile(rf"(?:(?:{'|'.join(_GREETINGS)}) )+")
+_THANKING = re.compile(rf"(?: (?:{'|'.join(_THANKS)}))+$")
 #: Words that most questions have; which of them a question takes says little about what it asks.
 USUAL = frozenset(
     [
@@ -153,12 +162,18 @@ _DECISIVE = frozenset((*f"{_COUNTED} {_NEGATIONS} plusplus sharp comparesign".sp
 
 def words(text: str) -> tuple[str, ...]:
     """The words that a text is compared by, in order, without articles."""
-    folded = " ".join(_WORD.findall(_spell_out(_plain_letters(text)))) + " "
+    every = _WORD.findall(_spell_out(_plain_letters(text)))
+    if every and (every[0] in _FIRST_WORDS or every[-1] in _LAST_WORDS):
+        every = _without_politeness(every)
+    return tuple(intern(word) for word in every if word not in ARTICLES) or tuple(every)
+
+
+def _without_politeness(every: list[str]) -> list[str]:
+    """Words without a greeting before and thanks behind them, unless that is all they say."""
+    folded = " ".join(every) + " "
     polite = _GREETING.match(folded)
     asked = folded[polite.end() :] if polite else folded
-    asked = _THANKS.sub("", asked.strip())
-    every = (asked or folded).split()
-    return tuple(word for word in every if word not in ARTICLES) or tuple(every)
+    return _THANKING.sub("", asked.strip()).split() or every
 
 
 def decisive(word: str) -> bool:
@@ -191,10 +206,15 @@ def _joined(compound: re.Match[str]) -> str:
 
 def _spell_out(text: str) -> str:
     """Signs that make another question, as words."""
-    text = _NOT.sub(" not", text.replace("_", " "))
+    text = text.replace("_", " ")
+    if "n'" in text or "n’" in text:
+        text = _NOT.sub(" not", text)
     if "-" in text or "\u2010" in text or "\u2011" in text:
         text = _COMPOUND.sub(_joined, text)
-    text = _PLUS_PLUS.sub(lambda sign: f"{sign[1]} {'plusplus' if sign[2] == '++' else 'sharp'} ", text)
+    if "++" in text or "#" in text:
+        text = _PLUS_PLUS.sub(lambda sign: f"{sign[1]} {'plusplus' if sign[2] == '++' else 'sharp'} ", text)
+    if not _DIGIT.search(text):
+        return text
     return _OPERATOR.sub(lambda sign: f" {_OPERATORS.get(sign[1], 'comparesign')} ", text)
 
 

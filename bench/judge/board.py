@@ -21,20 +21,22 @@ from typing import TYPE_CHECKING
 
 from bench.errors import RecordError
 from bench.judge import pooling
+from bench.judge.apart import why
 from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.intervals import KINDS, Intervals, own_interval, share_seeds
 from bench.judge.pooling import RowCost, cost_of
 from bench.spec import Contract, Scale
 from bench.stats import Interval, rank_ranges
 from bench.store.ledger import Stored
-from bench.store.record import Failure, LeftOut, Record
+from bench.store.record import BASE, BASE_CHAT, Failure, LeftOut, Record
 from bench.store.sides import absent, setting, still_failed, trial_of
 
 if TYPE_CHECKING:
+    from bench.judge.beside.added import AddedEstimate
+    from bench.judge.beside.arms import ArmsEstimate
     from bench.judge.effort.ladder import Ladder
 
-#: Ranked by this one.
-MAIN = KINDS[0]
+MAIN = KINDS[0]  # ranked by this one
 REFERENCES = {"nearest": "answer of the nearest training question", "copy": "copy of the question"}
 READ_AT_MOST = 160
 #: Contract digest, scale, digest of the evaluation examples, what `--with` tried out.
@@ -50,16 +52,27 @@ class BoardRow:
     #: Metric -> estimate over examples and seeds.
     tuned: Mapping[str, Interval]
     base: Mapping[str, Interval]
-    gain: Mapping[str, Interval]
+    #: Of the untuned model in its own chat template; empty where it has none, or was tuned in it.
+    chat: Mapping[str, Interval]
+    gain: Mapping[str, Interval]  # over the better of the two
     #: Best and worst rank that the data allow.
     rank: tuple[int, int]
     cost: RowCost
     doubts: tuple[Doubt, ...]
+    #: Metrics that `bench score` added; empty until `beside.added.with_added` reads them.
+    added: tuple[AddedEstimate, ...] = ()
+    #: The arms that retrieve; none until `beside.arms.with_arms` reads them, or where there are none.
+    arms: ArmsEstimate | None = None
 
     @property
     def first(self) -> Record:
         """The record of the lowest seed, for what all seeds have in common."""
         return self.stored[0].record
+
+    @property
+    def gained_over(self) -> Mapping[str, Interval]:
+        """The estimates of the untuned model that `gain` is over."""
+        return self.base if self.first.gain_over == BASE else self.chat
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -225,8 +238,9 @@ def _read(newest: dict[str, list[Stored]], intervals: Intervals, messages: list[
     for model, runs in list(newest.items()):
         for stored in list(runs):
             try:
-                for row in ("tuned", "base"):
-                    intervals.read(stored, MAIN, row)
+                for row in ("tuned", BASE, BASE_CHAT):
+                    if row in stored.record.scores:
+                        intervals.read(stored, MAIN, row)
             except RecordError as error:
                 messages.append(str(error))
                 runs.remove(stored)
@@ -235,10 +249,10 @@ def _read(newest: dict[str, list[Stored]], intervals: Intervals, messages: list[
 
 
 def _estimates(runs: Sequence[Stored], intervals: Intervals) -> dict[str, dict[str, Interval]]:
-    """Tuned, base, gain -> metric -> interval; nothing was trained for base, so all seeds say the same."""
+    """Tuned, base, chat, gain -> metric -> interval."""
     return {
+        **pooling.bases(runs[0].record),
         "tuned": {kind: intervals.of(runs, kind) for kind in KINDS},
-        "base": {kind: own_interval(runs[0].record, "base", kind) for kind in KINDS},
         "gain": {kind: intervals.of(runs, kind, "gain") for kind in KINDS},
     }
 
@@ -256,7 +270,10 @@ def _rows(sets: Sequence[Sequence[Stored]], intervals: Intervals | None) -> tupl
         BoardRow(
             model=sets[place][0].record.run.name,
             stored=tuple(sets[place]),
-            **estimates[place],
+            tuned=estimates[place]["tuned"],
+            base=estimates[place]["base"],
+            chat=estimates[place]["chat"],
+            gain=estimates[place]["gain"],
             rank=rank,
             cost=cost_of(sets[place]),
             doubts=row_doubts([stored.record for stored in sets[place]]),
@@ -277,21 +294,5 @@ def _references(sets: Sequence[Sequence[Stored]]) -> tuple[ReferenceRow, ...]:
 
 
 def _say_why_apart(groups: Sequence[Group]) -> list[Group]:
-    rest = [replace(group, apart=_why(groups[0], group)) for group in groups[1:]]
+    rest = [replace(group, apart=why(groups[0], group)) for group in groups[1:]]
     return [*groups[:1], *rest]
-
-
-def _why(first: Group, other: Group) -> str:
-    reasons = [] if first.scale == other.scale else [f"scale {other.scale}, not {first.scale}"]
-    if first.trial != other.trial:
-        reasons.append(
-            f"tried with {', '.join(other.trial)}" if other.trial else "under the installed versions"
-        )
-    for field, (left, right) in first.contract.differences(other.contract).items():
-        reasons.append(f"{field} {_short(right)}, not {_short(left)}")
-    return "; ".join(reasons) or "scored on other evaluation examples"
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text[:8] if len(text) == 64 else text

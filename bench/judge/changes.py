@@ -149,7 +149,7 @@ def moved(ids: Sequence[str], a: Floats, b: Floats, most: int) -> tuple[Moved, .
     return tuple(Moved(ids[p], float(first[p]), float(second[p])) for p in order if size[p] > 0)
 
 
-def with_texts(moves: Sequence[Moved], a: Stored, b: Stored) -> tuple[Moved, ...]:
+def with_texts(moves: Sequence[Moved], a: Stored, b: Stored, row: str = "tuned") -> tuple[Moved, ...]:
     """The same examples with question, reference and what both sides wrote.
 
     A record whose completions cannot be trusted leaves the texts empty; its scores were checked apart.
@@ -164,8 +164,8 @@ def with_texts(moves: Sequence[Moved], a: Stored, b: Stored) -> tuple[Moved, ...
             question=left[move.id]["question"],
             reference=(left[move.id]["references"] or [""])[0],
             category=left[move.id]["category"] or "",
-            text_a=left[move.id]["tuned"],
-            text_b=right[move.id]["tuned"],
+            text_a=left[move.id][row],
+            text_b=right[move.id][row],
         )
         if move.id in left and move.id in right
         else move

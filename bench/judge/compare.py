@@ -18,20 +18,24 @@ from typing import Any
 import numpy as np
 
 from bench import stats
-from bench.errors import Incomparable, UnknownName
+from bench.errors import Incomparable
 from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
 from bench.judge.intervals import MOST, Intervals
 from bench.judge.pairing import Finding, Match, Scored, align, nothing_in_common, pair, read
 from bench.judge.stack import DRIFT, Pooled, pooled, same_seeds
-from bench.judge.verdicts import THRESHOLD, Judged, judge
+from bench.judge.verdicts import THRESHOLD, Judged, judge, towards
 from bench.store.ledger import Stored
-from bench.store.scores import METRIC
+from bench.store.metrics import direction, resolved
+from bench.store.scores import METRIC, mean_of
 from bench.store.sides import Side
 
 MOVED = 10
 SAME = "same record"
-JUDGED = (Finding.IMPROVED, Finding.REGRESSED, Finding.UNCHANGED, Finding.UNCERTAIN)
+JUDGED = (
+    *(Finding.IMPROVED, Finding.REGRESSED, Finding.CHANGED),
+    *(Finding.UNCHANGED, Finding.UNCERTAIN),
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class Comparison:
     messages: tuple[str, ...] = ()
     #: Whether training noise was known from elsewhere.
     noise_known: bool = False
+    #: The row of the records that is compared.
+    arm: str = "tuned"
 
     @property
     def on_one_seed(self) -> list[ComparedRow]:
@@ -106,20 +112,19 @@ def compare(
     drift: float = DRIFT,
     noise: Mapping[str, stats.SeedEffects] | None = None,
     intervals: Intervals | None = None,
+    arm: str = "tuned",
 ) -> Comparison:
-    """B against A.
+    """B against A, by the row `arm` of both.
 
     `noise` is one run's training noise by metric, for sides of one seed. `intervals` are those of a board of
     the whole ledger; without them the two values have intervals among the sides' own records.
 
     Raises `Incomparable` where no run can be compared, `UnknownName` for a metric.
     """
-    _check(metrics, a, b)
+    metrics = resolved(metrics, (*a.records, *b.records))
     matches = pair(a, b)
     messages = [*a.messages, *b.messages]
-    rows, scored = _read(matches, metrics, messages)
-    rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
-    scored = [scored_row for scored_row in scored if scored_row.ids]
+    rows, scored = _read(matches, metrics, messages, arm)
     tables = [scored_row.clusters for scored_row in scored]
     counts = [scored_row.changed for scored_row in scored]
     common = same_seeds(scored)
@@ -140,7 +145,7 @@ def compare(
     order = {metric: place for place, metric in enumerate(metrics)}
     rows.sort(key=lambda row: (order[row.metric], row.model, row.scale))
     if sum(row.a is not None for row in rows) <= MOST:
-        rows = _with_intervals(rows, a, b, intervals or Intervals((*a.records, *b.records)))
+        rows = _with_intervals(rows, a, b, intervals or Intervals((*a.records, *b.records)), arm)
     return Comparison(
         a.name,
         b.name,
@@ -151,37 +156,43 @@ def compare(
         changes.environment(match for match in matches if match.finding is None),
         tuple(dict.fromkeys(messages)),
         noise is not None,
+        arm,
     )
 
 
 def _read(
-    matches: Sequence[Match], metrics: Sequence[str], messages: list[str]
+    matches: Sequence[Match], metrics: Sequence[str], messages: list[str], arm: str
 ) -> tuple[list[ComparedRow], list[Scored]]:
-    """The rows of which there is nothing to judge, and the scores of the others."""
+    """The rows that need no judgement, and the scores of those that do; what cannot be read is told."""
     rows: list[ComparedRow] = []
     scored: list[Scored] = []
     for match in matches:
         if match.finding is not None:
             rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
         elif match.same_records:
-            rows += [_same(match, metric) for metric in metrics]
+            rows += [_same(match, metric, arm) for metric in metrics]
         else:
-            match, both_sides = read(match, metrics, messages)
+            match, both_sides = read(match, metrics, messages, arm)
             if match.finding is not None:
                 rows.append(ComparedRow(match.model, match.scale, metrics[0], match.finding, match.reason))
             else:
                 scored += [align(match, both_sides, metric) for metric in metrics]
+    rows += [_no_examples(scored_row) for scored_row in scored if not scored_row.ids]
+    scored = [scored_row for scored_row in scored if scored_row.ids]
     return rows, scored
 
 
-def _with_intervals(rows: Sequence[ComparedRow], a: Side, b: Side, intervals: Intervals) -> list[ComparedRow]:
-    """The rows with the interval of each of their two values."""
+def _with_intervals(
+    rows: Sequence[ComparedRow], a: Side, b: Side, intervals: Intervals, arm: str
+) -> list[ComparedRow]:
+    """The rows with the interval of each of their two values; added metrics have theirs on the board."""
     left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
 
     def of(held: Mapping[str, Stored], ids: Sequence[str], row: ComparedRow) -> stats.Interval | None:
         runs = [held[id] for id in ids]
         examples = {stored.record.data.eval_digest for stored in runs}
-        return intervals.of(runs, row.metric) if len(examples) == 1 else None
+        known = all(row.metric in stored.record.scores[arm] for stored in runs)
+        return intervals.of(runs, row.metric, arm) if known and len(examples) == 1 else None
 
     return [
         row
@@ -193,13 +204,15 @@ def _with_intervals(rows: Sequence[ComparedRow], a: Side, b: Side, intervals: In
 
 def with_texts(comparison: Comparison, a: Side, b: Side, rows: int = 50) -> Comparison:
     """The comparison with the texts of moved examples, for the rows that moved most."""
-    left, right = ({stored.record.id: stored for stored in side.records} for side in (a, b))
+    arm, (left, right) = comparison.arm, ({s.record.id: s for s in side.records} for side in (a, b))
     largest = sorted(
         (row for row in comparison.rows if row.difference and row.moved and row.runs_a[0] in left),
         key=lambda row: -abs(row.difference.mean if row.difference else 0.0),
     )[:rows]
     told = {
-        id(row): replace(row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]]))
+        id(row): replace(
+            row, moved=changes.with_texts(row.moved, left[row.runs_a[0]], right[row.runs_b[0]], arm)
+        )
         for row in largest
         if row.runs_b[0] in right
     }
@@ -221,13 +234,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _check(metrics: Sequence[str], a: Side, b: Side) -> None:
-    held = {metric for stored in (*a.records, *b.records) for metric in stored.record.scores.get("tuned", {})}
-    for metric in metrics:
-        if held and metric not in held:
-            raise UnknownName("metric", metric, held)
-
-
 def _row(scored: Scored, judged: Judged) -> ComparedRow:
     match = scored.match
     costs, cost_reason = changes.cost(match)
@@ -235,7 +241,7 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
         match.model,
         match.scale,
         scored.metric,
-        judged.finding,
+        towards(judged.finding, direction(scored.metric)),
         match.reason,
         match.seeds,
         len(scored.ids),
@@ -254,9 +260,8 @@ def _row(scored: Scored, judged: Judged) -> ComparedRow:
     )
 
 
-def _same(match: Match, metric: str) -> ComparedRow:
-    scores = [stored.record.scores["tuned"] for stored in match.a]
-    means = [series[metric].mean for series in scores if metric in series]
+def _same(match: Match, metric: str, arm: str) -> ComparedRow:
+    means = [value for stored in match.a if (value := mean_of(stored, metric, arm)) is not None]
     value = float(np.mean(means)) if means else None
     ids = tuple(stored.record.id for stored in match.a)
     examples = match.a[0].record.written["tuned"].examples

@@ -21,6 +21,7 @@ from bench.spec import called
 from bench.stats import SeedEffects, seed_effects
 from bench.stats.pivot import by_group
 from bench.store.ledger import Stored
+from bench.store.metrics import resolved
 from bench.store.scores import aligned, series, units
 from bench.store.sides import Side, newest
 
@@ -33,14 +34,15 @@ def problems(comparison: Comparison) -> list[str]:
             continue
         if row.finding == Finding.REGRESSED and row.difference is not None:
             metric = f" {row.metric}" if len(comparison.metrics) > 1 else ""
-            reasons.append(f"{called(row.model, row.scale)} regressed by {-row.difference.mean:.3f}{metric}")
+            by = abs(row.difference.mean)
+            reasons.append(f"{called(row.model, row.scale)} regressed by {by:.3f}{metric}")
         elif row.finding == Finding.NEWLY_FAILING:
             reasons.append(f"{called(row.model, row.scale)} fails now: {row.reason}")
     for pooled in comparison.pooled if not lucky else ():
-        if pooled.drift and pooled.shift.interval.mean < 0:
-            reasons.append(
-                f"all models together dropped by {-pooled.shift.interval.mean:.3f} {pooled.metric}"
-            )
+        if pooled.is_drop:
+            shift = pooled.shift.interval.mean
+            way = "dropped" if shift < 0 else "rose"
+            reasons.append(f"all models together {way} by {abs(shift):.3f} {pooled.metric}")
     return reasons
 
 
@@ -75,7 +77,7 @@ def training_noise(side: Side, metrics: Sequence[str]) -> dict[str, SeedEffects]
     if not several:
         raise Incomparable(f"'{side.name}' holds no model with several seeds to take training noise from")
     effects = {}
-    for metric in metrics:
+    for metric in resolved(metrics, side.records):
         tables = []
         for runs in several:
             values, ids, groups = aligned([series(run, [metric]) for run in runs], metric)

@@ -23,6 +23,7 @@ from bench.judge.changes import differences
 from bench.judge.intervals import Intervals
 from bench.spec import Contract
 from bench.store.ledger import Stored
+from bench.store.metrics import resolved
 from bench.store.scores import METRIC, Floats, Series, aligned, series, units
 from bench.store.sides import moment
 
@@ -111,6 +112,7 @@ def history(
     chosen = [stored for stored in everything if stored.record.run.name == model]
     if not chosen:
         raise UnknownName("model with records", model, {stored.record.run.name for stored in everything})
+    (metric,) = resolved([metric], chosen)
     told = list(messages)
     apart: dict[tuple[str, Contract], list[Stored]] = defaultdict(list)
     for record in chosen:
@@ -158,10 +160,15 @@ def _line(
     points = []
     for place, (current, table) in enumerate(zip(moments, tables, strict=True)):
         before = moments[place - 1].stored[-1] if place else None
-        if alike or not ids:
+        own = metric in current.stored[-1].record.scores["tuned"]
+        if not ids and not own:  # no example is in all records
+            last, names, groups = aligned([current.scores[-1]], metric)
+            value = stats.mean_interval(last, groups=np.asarray(units(names, groups)))
+        elif own and (alike or not ids):
             value = intervals.of(current.stored if ids else current.stored[-1:], metric)
         else:
-            value = stats.mean_interval(table, groups=labels).within(0, 1)
+            value = stats.mean_interval(table, groups=labels)
+        value = value.within(0, 1) if own else value
         points.append(_point(current, value, before))
     note = _too_short(moments, labels)
     found = stats.Shifts()

@@ -45,7 +45,7 @@ class Intervals:
         self._sets: dict[_Table, list[list[Stored]]] = {}
 
     def of(self, runs: Sequence[Stored], metric: str = METRIC, row: str = "tuned") -> Interval:
-        """The interval of a row's mean over examples and seeds; `row` is "tuned" or "gain" (over base).
+        """The interval of a row's mean over examples and seeds; `row` is one of a record's, or "gain".
 
         Raises `RecordError` for scores that cannot be trusted, `UnknownName` for a metric.
         """
@@ -62,7 +62,7 @@ class Intervals:
     def table(self, runs: Sequence[Stored], metric: str = METRIC, row: str = "tuned") -> Floats:
         """(seeds, examples) F values, or their gains over base, examples in the order of their ids."""
         if row == "gain":
-            return self.table(runs, metric, "tuned") - self.table(runs, metric, "base")
+            return self.table(runs, metric) - self.table(runs, metric, runs[0].record.gain_over)
         rows = [self.read(stored, metric, row) for stored in runs]
         return np.stack([scores.values[metric][_by_id(scores)] for scores in rows])
 

@@ -29,6 +29,8 @@ class Finding(StrEnum):
 
     IMPROVED = "improved"
     REGRESSED = "regressed"
+    #: Of a metric that has no better side.
+    CHANGED = "changed"
     UNCHANGED = "unchanged"
     UNCERTAIN = "too uncertain to tell"
     INCOMPARABLE = "incomparable"
@@ -199,19 +201,19 @@ class Scored:
 
 
 def read(
-    match: Match, metrics: Sequence[str], messages: list[str]
+    match: Match, metrics: Sequence[str], messages: list[str], arm: str = "tuned"
 ) -> tuple[Match, list[tuple[Series, Series]]]:
     """The match without the seeds whose scores cannot be trusted, and the scores of the others."""
     kept, pairs = [], []
     for seed, a, b in zip(match.seeds, match.a, match.b, strict=True):
         try:
-            pairs.append((series(a, metrics), series(b, metrics)))
+            pairs.append((series(a, metrics, arm), series(b, metrics, arm)))
         except (RecordError, UnknownName) as error:
             messages.append(str(error))
         else:
             kept.append((seed, a, b))
     if not kept:
-        reason = "its scores cannot be read"
+        reason = f"its scores cannot be read: {messages[-1]}"
         return replace(match, finding=Finding.INCOMPARABLE, reason=reason), []
     if any(_regrouped(a, b) for a, b in pairs):
         reason = "its groups of paraphrases changed, by which every interval resamples"

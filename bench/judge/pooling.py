@@ -17,6 +17,16 @@ from bench.judge.intervals import KINDS, own_interval
 from bench.stats import Interval
 from bench.stats.pivot import student_quantile
 from bench.store.ledger import Stored
+from bench.store.record import BASE, BASE_CHAT, Record
+
+
+def bases(record: Record) -> dict[str, dict[str, Interval]]:
+    """The estimates of one record's untuned model; every seed's record says the same, as none trained it."""
+    rows = {"base": BASE, "chat": BASE_CHAT}
+    return {
+        name: {kind: own_interval(record, row, kind) for kind in KINDS} if row in record.scores else {}
+        for name, row in rows.items()
+    }
 
 
 def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
@@ -27,8 +37,8 @@ def from_estimates(runs: Sequence[Stored]) -> dict[str, dict[str, Interval]]:
     records = [stored.record for stored in runs]
     tuned = {kind: _wide([own_interval(record, "tuned", kind) for record in records]) for kind in KINDS}
     return {
+        **bases(records[0]),
         "tuned": {kind: estimate.within(0, 1) for kind, estimate in tuned.items()},
-        "base": {kind: own_interval(records[0], "base", kind) for kind in KINDS},
         "gain": {kind: _wide([own_interval(record, "gain", kind) for record in records]) for kind in KINDS},
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from bench import stats
 from bench.judge.pairing import Scored
+from bench.store.metrics import direction
 from bench.store.scores import units
 
 #: A pooled shift smaller than this is no drift, however clear: a fifth of what one model must move by.
@@ -27,6 +28,11 @@ class Pooled:
     drift: bool
     #: Holm's over the metrics.
     p_adjusted: float
+
+    @property
+    def is_drop(self) -> bool:
+        """Whether all models together got worse."""
+        return self.drift and self.shift.interval.mean * direction(self.metric) < 0
 
 
 def same_seeds(scored: Sequence[Scored]) -> bool:

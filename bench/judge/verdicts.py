@@ -75,6 +75,15 @@ def judge(
     return judged
 
 
+def towards(finding: Finding, direction: int) -> Finding:
+    """A finding about a metric of which more is better (1), worse (-1) or neither (0)."""
+    if direction > 0 or finding not in (Finding.IMPROVED, Finding.REGRESSED):
+        return finding
+    if direction == 0:
+        return Finding.CHANGED
+    return Finding.REGRESSED if finding == Finding.IMPROVED else Finding.IMPROVED
+
+
 def _noises(
     differences: Sequence[Floats], known: stats.Noise | None, common: bool
 ) -> list[stats.Noise | None]:

@@ -257,7 +257,8 @@ class _Driver:
             record = Record.model_validate_json(content(workspace / PENDING))
             shutil.rmtree(workspace / "checkpoints", ignore_errors=True)
             weights = workspace / weights_folder(run.recipe.adapter)
-            (weights / CARD).write_text(model_card(record), encoding="utf-8")
+            if run.trained:
+                (weights / CARD).write_text(model_card(record), encoding="utf-8")
             published = self.ledger.publish(record, workspace)
         except (OSError, Unreadable) as error:
             self._fail(run, "publish", refused(error))

@@ -9,6 +9,7 @@ commit that the cache holds is named. A pinned commit that is whole in the cache
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,12 @@ from typing import Any
 
 from bench.errors import Gated, RequestError, Unreachable, UnsafeRequest
 from bench.spec import ModelSpec
+from bench.train.local import deciding
 
 #: Seconds until an answer of the hub has to come.
 TIMEOUT = 10.0
+#: A checkpoint of the hub, at a branch or commit if one is named.
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 SHARD = ("model-", ".safetensors")
@@ -42,6 +46,9 @@ class Published:
     #: Bytes of the weights, and of all files that are not in the cache yet.
     weights: int
     missing: int = 0
+    #: As its card and settings say; empty and False where only the cache was asked.
+    licence: str = ""
+    gated: bool = False
     #: What the user should know about how it was found.
     note: str = ""
 
@@ -102,6 +109,9 @@ def published_model(text: str) -> ModelSpec:
         "architecture": str(names[0]),
         "objective": "seq2seq" if found.config.get("is_encoder_decoder") else "causal",
         "parameters": max(found.parameters, 1),
+        "config": deciding(found.config),
+        "licence": found.licence or spec.licence,
+        "gated": found.gated,
     }
     return ModelSpec.model_validate({**spec.model_dump(exclude_defaults=True), **facts})
 
@@ -127,7 +137,15 @@ def _on_hub(source: str, revision: str, where: str) -> Published:
     ]
     disable_progress_bars()
     config = _read(Path(api.hf_hub_download(source, "config.json", revision=commit)))
-    return Published(commit, config, sum(sizes[name] for name in weights), sum(sizes[n] for n in absent))
+    licence = getattr(info.card_data, "license", None)
+    return Published(
+        commit,
+        config,
+        weights=sum(sizes[name] for name in weights),
+        missing=sum(sizes[name] for name in absent),
+        licence=licence if isinstance(licence, str) else "",
+        gated=bool(info.gated),
+    )
 
 
 def _weights_among(names: Mapping[str, int] | list[str]) -> list[str]:

@@ -17,15 +17,16 @@ from bench.cache import kept_digest
 from bench.devices import Devices
 from bench.digest import digest, file_digest
 from bench.errors import Gated, NotEnough, RequestError, Unreachable, UnsafeRequest
-from bench.files import is_file, is_folder
+from bench.files import is_file
 from bench.launch import hub
-from bench.registry import TWINS
+from bench.launch.hub import HUB_NAME
+from bench.registry import TWINS, models
 from bench.run import cost
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
 from bench.spec import Contract, Device, ModelSpec, Scale
 from bench.store.record import LeftOut
-from bench.train import gguf, local, random_weights
+from bench.train import adapter, gguf, local, random_weights
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
@@ -77,14 +78,15 @@ def locate(
     elif Path(spec.checkpoint).is_absolute():
         check_size(spec, device)
         place = Place(*_local(spec))
-        config = {} if place.checkpoint.kind == "gguf" else local.read_json(_configuration(place))
+        own = place.checkpoint.kind == "folder"
+        config = local.read_json(_configuration(place)) if own else spec.config
     else:
         place, config = _on_hub(spec, device, reserved)
     if contract is not None:
         check_positions(spec.name, config, contract)
     recipe = spec.recipe_at(scale)
     named = recipe.targets if recipe.adapter and not isinstance(recipe.targets, str) else None
-    if named is not None and place.folder is not None and is_folder(place.folder):
+    if named is not None and place.folder is not None and place.checkpoint.kind in ("folder", "twin"):
         local.check_targets(spec.name, place.folder, named)
     return place
 
@@ -149,6 +151,8 @@ def _local(spec: ModelSpec) -> tuple[Checkpoint, Path]:
     folder = Path(spec.checkpoint)
     if folder.suffix == gguf.SUFFIX:
         return _gguf(folder), folder
+    if adapter.is_adapter(folder):
+        return _adapter(spec.name, folder), folder
     return Checkpoint(source=spec.name, revision=_digest_of(folder), kind="folder"), folder
 
 
@@ -210,8 +214,38 @@ def _gguf(file: Path) -> Checkpoint:
     )
 
 
+def _adapter(name: str, folder: Path) -> Checkpoint:
+    """An adapter over its base, which is on this disk or on the hub. Raises as `hub.ask`."""
+    held = adapter.holding(folder)
+    place = adapter.base_folder(folder, held.base)
+    if place is not None:
+        base = Checkpoint(source=place.name, revision=_digest_of(place), kind="folder")
+    else:
+        spec = base_of(held)
+        base = Checkpoint(source=spec.checkpoint, revision=hub.ask(spec).commit, kind="hub")
+    return adapter.identity(name, held, base)
+
+
+def base_of(held: adapter.Adapter) -> ModelSpec:
+    """The base of an adapter that is not on this disk: a registered model, or any of the hub.
+
+    Raises `RequestError` where its name is neither.
+    """
+    known = next((spec for spec in models().values() if held.base in (spec.name, spec.checkpoint)), None)
+    if known is not None:
+        return known.model_copy(update={"revision": held.revision or known.revision})
+    if not HUB_NAME.fullmatch(held.base):
+        raise RequestError(
+            f"the adapter's base {held.base[:120]!r} is no checkpoint on this disk, no registered model "
+            "and no name of the hub; correct 'base_model_name_or_path' in its adapter_config.json"
+        )
+    return hub.published_model(f"{held.base}@{held.revision}" if held.revision else held.base)
+
+
 def local_digest(place: Path) -> str:
     """The revision of a local checkpoint: a folder's, or a GGUF file's."""
+    if adapter.is_adapter(place):
+        return _adapter(place.name, place).revision
     return _gguf(place).revision if place.suffix == gguf.SUFFIX else _digest_of(place)
 
 

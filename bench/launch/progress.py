@@ -146,7 +146,8 @@ def outcome(record: Record | None, failure: Failure | None, seconds: float) -> s
     if record is None:
         return f"failed at {failure.stage}: {failure.reason}" if failure else "failed"
     tuned, gain = record.scores["tuned"]["rougeL"], record.gain["rougeL"]
-    return f"ROUGE-L {tuned.mean:.3f} ({gain.mean:+.3f} over base) in {seconds:.0f} s"
+    over = f"{gain.mean:+.3f} over base" if record.run.trained else "not trained"
+    return f"ROUGE-L {tuned.mean:.3f} ({over}) in {seconds:.0f} s"
 
 
 def watcher(total: int, ladder: bool = False) -> Plain:

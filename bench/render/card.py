@@ -13,7 +13,7 @@ from bench.judge.intervals import KINDS
 from bench.render import words
 from bench.render.text.leaderboard import LABELS
 from bench.stats import Interval
-from bench.store.record import Record
+from bench.store.record import BASE, BASE_CHAT, Record
 
 #: Licence as the specs write it -> identifier on the hub.
 LICENCES = {
@@ -24,6 +24,7 @@ LICENCES = {
     "Llama 3 Community License": "llama3",
     "Llama 3.1 Community License": "llama3.1",
 }
+CHAT_WORDS = "the same model untuned, in its own chat template"
 LOAD_ADAPTER = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -109,7 +110,12 @@ def _body(record: Record, adapter: bool, verified: str | None) -> list[str]:
 
 def _score_table(record: Record) -> list[str]:
     lines = ["| | " + " | ".join(LABELS[kind] for kind in KINDS) + " |", "|---|" + "---:|" * len(KINDS)]
-    names = {"tuned": "**tuned** (95% interval)", "base": "the same model untuned", **REFERENCES}
+    names = {
+        "tuned": "**tuned** (95% interval)",
+        BASE: "the same model untuned",
+        BASE_CHAT: CHAT_WORDS,
+        **REFERENCES,
+    }
     for row, name in names.items():
         if row not in record.scores:
             continue
@@ -121,7 +127,8 @@ def _score_table(record: Record) -> list[str]:
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     gains = (Interval(**record.gain[kind].model_dump()) for kind in KINDS)
     cells = [f"{words.change(gain.mean)} ({words.change_interval(gain)})" for gain in gains]
-    return [*lines, "| tuned over untuned, paired | " + " | ".join(cells) + " |"]
+    over = " in its own chat template" if record.gain_over == BASE_CHAT else ""
+    return [*lines, f"| tuned over untuned{over}, paired | " + " | ".join(cells) + " |"]
 
 
 def _base(record: Record) -> str:
@@ -136,6 +143,8 @@ def _code(record: Record, adapter: bool) -> str:
         base = f'"{_base(record)}"'
         if run.checkpoint.kind == "twin":
             base = f'"path/to/models/twins/{run.model.twin}"'
+        elif run.checkpoint.kind == "adapter":
+            base = '"path/to/the base with its first adapter merged"'
         elif run.checkpoint.kind == "gguf":
             base = f'"path/to/folder", gguf_file="{run.checkpoint.source}"'
         return LOAD_ADAPTER.format(base=base, folder="path/to/adapter")
@@ -157,7 +166,7 @@ def _training(record: Record) -> list[str]:
         *([f"End token: {backend.end_token}"] if backend.end_token else []),
         *(f"Fallback: {reason}" for reason in backend.fallbacks),
         f"Seed {run.seed}; {spent.steps} optimizer steps at effective batch {spent.effective_batch}; "
-        f"{spent.supervised_tokens:,} supervised tokens; final loss {record.final_loss:.3f}",
+        f"{spent.supervised_tokens:,} supervised tokens; final loss {record.final_loss or 0:.3f}",
         f"Trainable parameters: {spent.trainable_parameters:,} of {spent.parameters:,}",
         f"{words.duration(sum(spent.seconds.values()))} in all, "
         f"{words.size(spent.peak_gpu_memory or spent.peak_memory)} at the peak",

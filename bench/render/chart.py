@@ -62,7 +62,8 @@ class Chart:
 def chart(group: Group) -> Chart:
     """The chart of one group: its best rows."""
     rows = tuple(
-        ChartRow(facts.sized_name(row), row.tuned[MAIN], row.base[MAIN].mean) for row in group.rows[:MOST]
+        ChartRow(facts.sized_name(row), row.tuned[MAIN], row.gained_over[MAIN].mean)
+        for row in group.rows[:MOST]
     )
     references = tuple((SHORT[row.name], row.scores[MAIN].mean) for row in group.references)
     ends = [end for row in rows for end in (max(row.tuned.low, 0), min(row.tuned.high, 1), row.base)]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from bench.judge.doubts import Code, Doubt
 from bench.render import words
+from bench.store.record import BASE, BASE_CHAT
 
 REFERENCES = {
-    "base": "the untuned model",
+    BASE: "the untuned model",
+    BASE_CHAT: "the untuned model in its own chat template",
     "copy": "a copy of the question",
     "nearest": "the nearest training answer",
 }
@@ -108,11 +110,29 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
         lambda doubt: f"weights dequantised from {doubt.names[0]}, not the published ones",
         _nothing,
     ),
+    Code.ADAPTER: (
+        "adapter",
+        lambda doubt: (
+            f"starts from the adapter {doubt.names[0]}, merged (digests {' and '.join(doubt.names[1:])}); "
+            "'untuned' is that start"
+        ),
+        _nothing,
+    ),
     Code.END_TOKEN: ("end token", lambda doubt: "; ".join(doubt.names), _nothing),
     Code.OWN_TEMPLATE: (
         "own template",
         lambda doubt: f"prompted with '{doubt.names[0]}', as its published recipe needs it",
         _nothing,
+    ),
+    Code.CHAT_BASE: (
+        "two bases",
+        lambda doubt: (
+            f"untuned it was asked in template '{doubt.names[0]}' and in its own chat template; "
+            "'over base' is over the better of both"
+        ),
+        lambda doubt: (
+            f"base {words.score(doubt.values[0])}, in its own chat template {words.score(doubt.values[1])}"
+        ),
     ),
     Code.TUNED: (
         "tuned",
@@ -169,7 +189,9 @@ WORDS: dict[Code, tuple[str, Words, Words]] = {
     ),
     Code.BELOW_REFERENCE: (
         "warning",
-        lambda doubt: ("worse than " if doubt.names[0] == "base" else "below ") + REFERENCES[doubt.names[0]],
+        lambda doubt: (
+            ("worse than " if doubt.names[0] in (BASE, BASE_CHAT) else "below ") + REFERENCES[doubt.names[0]]
+        ),
         _scores,
     ),
     Code.FEW_EXAMPLES: ("warning", _few_examples, _nothing),

@@ -8,10 +8,12 @@ the board takes to compute.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.judge.beside.added import AddedEstimate
+from bench.judge.beside.arms import ArmsEstimate
 from bench.judge.board import Board, BoardRow, Group
 from bench.judge.effort.ladder import Ladder
 from bench.judge.intervals import KINDS
@@ -109,13 +111,17 @@ def _row(row: BoardRow) -> dict[str, Any]:
         "revision": run.checkpoint.revision,
         "family": run.model.family,
         "licence": run.model.licence,
-        "method": run.recipe.method,
+        "method": run.method,
         "seeds": list(row.seeds),
         "runs": [stored.record.id for stored in row.stored],
         "rank": list(row.rank),
         "tuned": _intervals(row.tuned),
         "base": _intervals(row.base),
+        "base_chat": _intervals(row.chat) if row.chat else None,
+        "gain_over": row.first.gain_over,
         "gain": _intervals(row.gain),
+        **({"arms": _arms(row.arms)} if row.arms else {}),
+        "added": [_added(estimate) for estimate in row.added],
         "further": [stored.record.further for stored in row.stored],
         "trainable_parameters": row.cost.trainable_parameters,
         "parameters": row.cost.parameters,
@@ -147,28 +153,67 @@ def _flat(group: Group) -> list[dict[str, Any]]:
     for row in group.rows:
         data = _row(row)
         low, high = data.pop("rank")
-        del data["further"]
-        scores = {name: data.pop(name) for name in ("tuned", "base", "gain")}
+        del data["further"], data["added"]
+        data.pop("arms", None)
+        scores = {name: data.pop(name) for name in ("tuned", "base", "gain", "base_chat")}
         data["seeds"] = " ".join(map(str, data["seeds"]))
         data["runs"] = " ".join(data["runs"])
         data["notes"] = "; ".join(note["name"] for note in data["notes"])
         data["versions"] = " ".join(f"{name}=={version}" for name, version in data["versions"].items())
-        made.append({**common, "rank_low": low, "rank_high": high, **data, **_columns(scores)})
+        scored = {**_columns(scores), **_added_columns(row.added)}
+        made.append({**common, "rank_low": low, "rank_high": high, **data, **scored})
     for reference in group.references:
         made.append({**common, "model": reference.words, **_columns({"tuned": _intervals(reference.scores)})})
     return made
 
 
-def _columns(scores: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> dict[str, float | None]:
+def _columns(
+    scores: Mapping[str, Mapping[str, Mapping[str, float | None]] | None],
+) -> dict[str, float | None]:
     """`rougeL`, `rougeL_low`, `rougeL_base`, `rougeL_gain_high` and so on."""
     values = {}
     for row, by_kind in scores.items():
+        if by_kind is None:
+            continue
         for kind in KINDS:
             for part, value in by_kind[kind].items():
                 name = "_".join(
                     [kind, *([row] if row != "tuned" else []), *([part] if part != "mean" else [])]
                 )
                 values[name] = value
+    return values
+
+
+def _arms(arms: ArmsEstimate) -> dict[str, Any]:
+    return {
+        **_intervals(arms.means),
+        "differences": _intervals({f"{row} over {other}": d for (row, other), d in arms.differences.items()}),
+        "rows": arms.rows,
+        "retriever": arms.retriever,
+        **arms.facts.model_dump(mode="json"),
+    }
+
+
+def _added(estimate: AddedEstimate) -> dict[str, Any]:
+    gain = {} if estimate.gain is None else {"gain": estimate.gain}
+    return {
+        "metric": estimate.metric,
+        "examples": estimate.examples,
+        **_intervals({**estimate.rows, **gain}),
+        "parts": estimate.parts,
+        "unscored": estimate.unscored,
+    }
+
+
+def _added_columns(found: Sequence[AddedEstimate]) -> dict[str, float | None]:
+    """The same as flat columns, called by the metric's whole identity."""
+    values = {}
+    for estimate in found:
+        gain = {} if estimate.gain is None else {"gain": estimate.gain}
+        for row, parts in _intervals({**estimate.rows, **gain}).items():
+            for part, value in parts.items():
+                name = [*([row] if row != "tuned" else []), *([part] if part != "mean" else [])]
+                values["_".join([estimate.metric, *name])] = value
     return values
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from bench.judge.board import MAIN, BoardRow, Group, ReferenceRow
-from bench.judge.table_doubts import clearly_above, table_doubts
+from bench.judge.doubts.table import clearly_above, table_doubts
 from bench.render import words
 from bench.render.doubts import badge
 from bench.spec import called
@@ -135,9 +135,13 @@ def reading(group: Group) -> str:
         if group.exact
         else "ranks come from intervals alone, as there are too many rows to pair example by example"
     )
+    runs = f"{seeds(group)}, "
+    over = " 'Over base' is the paired difference to the same model untuned."
+    if not group.rows[0].first.run.trained:
+        runs, over = "", " No model was trained."
     return (
-        f"ROUGE F between 0 and 1 on {examples} {group.contract.eval_split} examples, {seeds(group)}, "
-        f"with 95% intervals; {how}. 'Over base' is the paired difference to the same model untuned."
+        f"ROUGE F between 0 and 1 on {examples} {group.contract.eval_split} examples, {runs}"
+        f"with 95% intervals; {how}.{over}"
     )
 
 
@@ -196,6 +200,8 @@ def headline(group: Group) -> str:
             lead = f"{leaders[0]} leads, but any of {len(leaders)} {things} may be best"
     gained = sum(row.gain[MAIN].low > 0 for row in rows)
     text = f"{lead}. {gained} of {total} clearly improved on the same model untuned"
+    if not rows[0].first.run.trained:
+        text = f"{lead}. {'It was' if total == 1 else 'They were'} not trained"
     if group.references:
         bar = group.references[0]
         above = len(_clearly_above(group, bar))

@@ -17,13 +17,15 @@ import torch
 from bench import provenance as machine
 from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
-from bench.prompt import render
+from bench.prompt import CHAT, render
+from bench.retrieval.arms import Arms
 from bench.run.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
-from bench.spec import Example
+from bench.spec import Budget, Example
 from bench.stats import Interval
 from bench.store.record import (
+    BASE_CHAT,
     CARD,
     COMPLETIONS,
     CURVE,
@@ -55,33 +57,39 @@ class Outcome:
     followed: int
     selection: Selection
     fitted: Fitted
-    base: Sequence[Completion]
-    tuned: Sequence[Completion]
+    #: Row ("tuned", those of the untuned model, arms that retrieve) -> what was written.
+    answers: Mapping[str, Sequence[Completion]]
     scores: Scores
     #: Trainable parameters, and all.
     parameters: tuple[int, int]
     #: Evaluation prompts that were cut to the contract's length.
     cut_prompts: int
-    #: The run whose untuned model gave `base`; none where this one's did.
+    #: The run whose untuned model gave the base's answers; none where this one's did.
     base_from: str | None = None
+    #: What the arms read that retrieve; none where the contract asks for none.
+    arms: Arms | None = None
 
 
 def save(outcome: Outcome, loaded: Loaded, folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Write the weights and the record's long lists; file -> digest of each."""
+    """Write the weights, if any were trained, and the record's long lists; file -> digest of each."""
+    artifacts = _save_weights(loaded, folder) if outcome.order else {}
+    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
+    _write_lines(folder / COMPLETIONS, _completions(outcome))
+    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
+    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
+
+
+def _save_weights(loaded: Loaded, folder: Path) -> dict[str, str]:
     weights = folder / weights_folder(loaded.adapter)
     # An adapter's base is not changed; left to itself, PEFT looks at the base's branch to decide that.
     beside = {"save_embedding_layers": False} if loaded.adapter else {}
     loaded.model.save_pretrained(weights, safe_serialization=True, **beside)
     loaded.tokenizer.save_pretrained(weights)
-    artifacts = {
+    return {
         str(file.relative_to(folder)): file_digest(file)
         for file in sorted(weights.rglob("*"))
         if file.is_file() and file.name != CARD
     }
-    (folder / SCORES).write_text(json.dumps(_scores(outcome), ensure_ascii=False), encoding="utf-8")
-    _write_lines(folder / COMPLETIONS, _completions(outcome))
-    _write_lines(folder / CURVE, outcome.fitted.meter.curve)
-    return artifacts, {name: file_digest(folder / name) for name in (SCORES, COMPLETIONS, CURVE)}
 
 
 def record_of(
@@ -101,17 +109,19 @@ def record_of(
         run=job.run,
         backend=loaded.backend,
         data=_data(outcome),
-        spent=_spent(outcome, seconds, gpu_memory),
+        spent=_spent(outcome, job.run.contract.budget, seconds, gpu_memory),
         scores={
             row: {metric: _estimate(value) for metric, value in values.items()}
             for row, values in outcome.scores.means.items()
         },
         gain={metric: _estimate(value) for metric, value in outcome.scores.gain.items()},
         further=outcome.scores.further,
+        gain_over=outcome.scores.gain_over,
         written={
-            "tuned": written(outcome.tuned, examples, job.run.template),
-            "base": written(outcome.base, examples, job.run.template),
+            row: written(given, examples, CHAT if row == BASE_CHAT else job.run.template)
+            for row, given in outcome.answers.items()
         },
+        retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
         provenance=_provenance(job, started),
@@ -135,7 +145,10 @@ def _scores(outcome: Outcome) -> dict[str, object]:
 
 
 def _completions(outcome: Outcome) -> list[dict[str, object]]:
-    rows = zip(outcome.selection.eval, outcome.base, outcome.tuned, strict=True)
+    answers = outcome.answers
+    contexts = (
+        [{"retrieved_rows": list(each.rows)} for each in outcome.arms.contexts] if outcome.arms else None
+    )
     return [
         {
             "id": example.id,
@@ -143,10 +156,11 @@ def _completions(outcome: Outcome) -> list[dict[str, object]]:
             "context": example.context,
             "references": list(example.answers),
             "category": example.category,
-            "base": base.text,
-            "tuned": tuned.text,
+            **{row: given[place].text for row, given in sorted(answers.items())},
+            "cut": {row: given[place].truncated for row, given in sorted(answers.items())},
+            **(contexts[place] if contexts else {}),
         }
-        for example, base, tuned in rows
+        for place, example in enumerate(outcome.selection.eval)
     ]
 
 
@@ -171,14 +185,16 @@ def _data(outcome: Outcome) -> Data:
     )
 
 
-def _spent(outcome: Outcome, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]) -> Spent:
+def _spent(
+    outcome: Outcome, budget: Budget, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]
+) -> Spent:
     meter = outcome.fitted.meter
     scale = 1 if sys.platform == "darwin" else 1024
     trainable, everything = outcome.parameters
     return Spent(
         examples=meter.examples,
         steps=meter.steps,
-        effective_batch=meter.examples // meter.steps,
+        effective_batch=meter.examples // meter.steps if meter.steps else budget.effective_batch,
         supervised_tokens=meter.supervised_tokens,
         total_tokens=meter.total_tokens,
         flops=outcome.fitted.flops,

@@ -5,13 +5,13 @@ not know the ledger: the driver publishes what a finished attempt left.
 
 A fully tuned model answers as base before it is trained. With an adapter the base is the same
 model with the adapter off, asked after training, so both rows come from one loaded model in
-one state.
+one state. Under a budget of no steps nothing is trained or saved: the answers of the base are the row.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import Any
 
 import torch
 
-from bench.data.prepare import training_order
+from bench.data.prepare import Selection, training_order
+from bench.prompt import CHAT
+from bench.retrieval.arms import Arms, arms_of
 from bench.run import untuned
 from bench.run.account import Outcome, record_of, save, surroundings
-from bench.run.encode import encode_all, encode_prompt, is_cut
+from bench.run.encode import encode_all, encode_prompt, has_chat_template, is_cut
 from bench.run.generate import Completion, complete
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job, read_selection
@@ -30,12 +32,12 @@ from bench.run.plan import check_positions
 from bench.score.identity import scorer
 from bench.score.rows import score_run
 from bench.spec import Example
-from bench.store.record import Stage
+from bench.store.record import BASE, BASE_CHAT, Stage
 from bench.train import distributed
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
-from bench.train.meter import affordable
+from bench.train.meter import Meter, affordable
 from bench.train.numerics import precision
 
 Emit = Callable[[dict[str, Any]], None]
@@ -57,33 +59,40 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        validation = _encoded(run, loaded, selection.followed[: affordable(run.contract.budget)])
-        prompts = _prompts(run, loaded, selection.eval)
-        parameters = _parameters(loaded.model)
+        followed = affordable(run.contract.budget) if run.trained else 0
+        validation = _encoded(run, loaded, selection.followed[:followed])
+        asked = _asked(run, loaded, selection.eval)
+        trainable, everything = _parameters(loaded.model)
+    arms = _arms(run, loaded, selection, asked, clock)
     rank = distributed.rank(run)
     if not loaded.adapter and rank == 0:
-        base, origin = _base(job, loaded, prompts, clock)
+        answers, origin = _bases(job, loaded, asked, clock)
     fitted = _train(job, loaded, encoded, validation, clock)
     if rank > 0:  # of several processes the first does the rest
         return
     if loaded.adapter:
-        base, origin = _base(job, loaded, prompts, clock)
-    with clock.stage("generate tuned"):
-        tuned = _answers(run, loaded, prompts, clock)
+        answers, origin = _bases(job, loaded, asked, clock)
+    answers |= _tuned(run, loaded, asked[BASE], answers[BASE], arms, clock)
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
             selection.eval,
             selection.train,
-            {"tuned": [answer.text for answer in tuned], "base": [answer.text for answer in base]},
+            {row: [answer.text for answer in written] for row, written in answers.items()},
             run.contract.metrics,
         )
-    cut = sum(
-        is_cut(prompt, example, loaded.tokenizer, run.template, run.model.objective)
-        for prompt, example in zip(prompts, selection.eval, strict=True)
-    )
     outcome = Outcome(
-        order, encoded, len(validation), selection, fitted, base, tuned, scores, parameters, cut, origin
+        order,
+        encoded,
+        len(validation),
+        selection,
+        fitted,
+        answers,
+        scores,
+        (trainable if run.trained else 0, everything),
+        _cut_prompts(run, loaded, asked[BASE], selection.eval),
+        origin,
+        arms,
     )
     with clock.stage("save"):
         saved = save(outcome, loaded, folder)
@@ -99,6 +108,8 @@ def _train(
     def report(step: int, steps: int, loss: float) -> None:
         clock.emit({"event": "step", "step": step, "steps": steps, "loss": loss})
 
+    if not job.run.trained:
+        return Fitted(Meter(report), 0.0, None)
     with clock.stage("train"):
         fitted = fit(
             job.run,
@@ -154,34 +165,87 @@ def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Enco
     return encode_all(examples, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective)
 
 
-def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[list[int]]:
-    contract = run.contract
-    return [
-        encode_prompt(
-            example,
-            loaded.tokenizer,
-            run.template,
-            contract.max_length,
-            contract.decoding,
-            run.model.objective,
-        )
-        for example in examples
-    ]
+def _prompts(run: Run, loaded: Loaded, examples: Sequence[Example], template: str) -> list[list[int]]:
+    length, decoding, objective = run.contract.max_length, run.contract.decoding, run.model.objective
+    return [encode_prompt(e, loaded.tokenizer, template, length, decoding, objective) for e in examples]
 
 
-def _base(
-    job: Job, loaded: Loaded, prompts: list[list[int]], clock: Clock
-) -> tuple[list[Completion], str | None]:
-    """The untuned model's answers, and the run that they come from if it is another."""
+def _asked(run: Run, loaded: Loaded, examples: Sequence[Example]) -> dict[str, list[list[int]]]:
+    """Row of the untuned model -> its prompts: in the run's template, and in its own chat template.
 
-    def generate() -> list[Completion]:
-        with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
-            return _answers(job.run, loaded, prompts, clock)
+    A foreign template shows an instruct model at its worst, and so flatters what tuning gains.
+    """
+    asked = {BASE: _prompts(run, loaded, examples, run.template)}
+    if run.template == CHAT or run.model.objective != "causal" or not has_chat_template(loaded.tokenizer):
+        return asked
+    try:
+        asked[BASE_CHAT] = _prompts(run, loaded, examples, CHAT)
+    except Exception as error:  # a template is a program of the checkpoint's, which may raise anything
+        first = (str(error).splitlines() or [""])[0][:120]
+        reason = f"untuned not asked in its own chat template, which cannot be rendered ({first})"
+        fallbacks = (*loaded.backend.fallbacks, reason)
+        loaded.backend = loaded.backend.model_copy(update={"fallbacks": fallbacks})
+    return asked
 
-    with clock.stage("generate base"):
-        facts = untuned.basis(job, prompts, surroundings(job.run.device))
-        folder = Path(job.untuned) if job.untuned else None
-        return untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
+
+def _arms(
+    run: Run, loaded: Loaded, selection: Selection, asked: dict[str, list[list[int]]], clock: Clock
+) -> Arms | None:
+    """What the arms read that the contract asks for; the untuned model's is `asked` as a row of its own."""
+    if run.contract.retrieval is None:
+        return None
+    with clock.stage("retrieve"):
+        arms = arms_of(run, loaded.tokenizer, selection, asked[BASE])
+    if arms is not None and "retrieved" in arms.names:
+        asked["retrieved"] = list(arms.prompts)
+    return arms
+
+
+def _cut_prompts(run: Run, loaded: Loaded, prompts: list[list[int]], examples: Sequence[Example]) -> int:
+    """How many prompts hold fewer tokens than their example has."""
+    return sum(
+        is_cut(prompt, example, loaded.tokenizer, run.template, run.model.objective)
+        for prompt, example in zip(prompts, examples, strict=True)
+    )
+
+
+def _bases(
+    job: Job, loaded: Loaded, asked: Mapping[str, list[list[int]]], clock: Clock
+) -> tuple[dict[str, list[Completion]], str | None]:
+    """The untuned model's answers by row, and the run that they come from if it is another."""
+    answers: dict[str, list[Completion]] = {}
+    origins: dict[str, str | None] = {}
+    folder = Path(job.untuned) if job.untuned else None
+    for row, prompts in asked.items():
+
+        def generate(prompts: list[list[int]] = prompts) -> list[Completion]:
+            with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
+                return _answers(job.run, loaded, prompts, clock)
+
+        with clock.stage("generate retrieved" if row == "retrieved" else "generate base"):
+            facts = untuned.basis(job, prompts, surroundings(job.run.device))
+            kept = untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
+            answers[row], origins[row] = kept
+    return answers, origins[BASE]
+
+
+def _tuned(
+    run: Run,
+    loaded: Loaded,
+    prompts: list[list[int]],
+    untuned: list[Completion],
+    arms: Arms | None,
+    clock: Clock,
+) -> dict[str, list[Completion]]:
+    """The tuned model's answers by row; those of the untuned one where nothing was trained."""
+    tuned = untuned
+    if run.trained:
+        with clock.stage("generate tuned"):
+            tuned = _answers(run, loaded, prompts, clock)
+    if arms is None or "both" not in arms.names:
+        return {"tuned": tuned}
+    with clock.stage("generate both"):
+        return {"tuned": tuned, "both": _answers(run, loaded, list(arms.prompts), clock)}
 
 
 def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:

@@ -242,8 +242,9 @@ def cost(
     mean = min(example_tokens, length)
     tokens = contract.budget.examples * mean
     answers = contract.eval_limit or 1000
-    steps = 2 * math.ceil(answers / batch) * new_tokens
-    read = 2 * answers * (mean / 2 + new_tokens)
+    sides = 2 if contract.budget.steps else 1  # what is not trained answers once
+    steps = sides * math.ceil(answers / batch) * new_tokens
+    read = sides * answers * (mean / 2 + new_tokens)
     if card is None:
         training = what.operations(tokens) / (CORE * cores)
         answering = 2 * what.computed * read / (CORE * cores)
@@ -253,7 +254,7 @@ def cost(
         training += contract.budget.examples // micro * what.reading(passes) / card.bandwidth
         answering = steps * (what.reading(1) / card.bandwidth + STEP * what.shape.layers)
     return Forecast(
-        training=what.training(micro * length, length),
+        training=what.training(micro * length, length) if contract.budget.steps else 0.0,
         answering=what.answering(batch, prompt, new_tokens),
         batch=batch,
         seconds=training + answering + START,

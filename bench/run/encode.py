@@ -93,11 +93,16 @@ def encode_prompt(
     objective: Objective,
 ) -> list[int]:
     """The tokens that generation starts from, cut to leave room for the answer."""
-    room = (
-        max_length if objective == "seq2seq" else max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
-    )
+    room = room_for_prompt(max_length, decoding, objective)
     whole = _prompt(example, tokenizer, template, objective)
     return _cut(whole, room, example, tokenizer, template, objective)
+
+
+def room_for_prompt(max_length: int, decoding: Decoding, objective: Objective) -> int:
+    """The tokens that a prompt may have: all where the answer has a sequence of its own."""
+    if objective == "seq2seq":
+        return max_length
+    return max(max_length - decoding.max_new_tokens, SMALLEST_PROMPT)
 
 
 def is_cut(
@@ -117,13 +122,18 @@ def _text(example: Example, tokenizer: Any, template: str) -> str:
     """The prompt as text. Raises `RequestError` where a chat template is asked for and there is none."""
     if template != CHAT:
         return render(example, template)
-    if not getattr(tokenizer, "chat_template", None):
+    if not has_chat_template(tokenizer):
         raise RequestError(
             f"template 'chat': the tokenizer of {tokenizer.name_or_path} carries no chat template; "
             f"use --template qa"
         )
     said = [{"role": "user", "content": message(example)}]
     return str(tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True))
+
+
+def has_chat_template(tokenizer: Any) -> bool:
+    """Whether a tokenizer carries a chat template of its checkpoint."""
+    return bool(getattr(tokenizer, "chat_template", None))
 
 
 def _ids(texts: list[str], tokenizer: Any, template: str) -> list[list[int]]:

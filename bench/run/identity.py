@@ -27,9 +27,12 @@ class Checkpoint(BaseModel):
     #: Commit; or digest of the folder's weights, configuration and tokenizer; or of the GGUF file; or of the
     #: configuration that random weights were made for.
     revision: str
-    kind: Literal["hub", "folder", "twin", "gguf", "random"]
+    kind: Literal["hub", "folder", "twin", "gguf", "random", "adapter"]
     #: The type that the weights were stored in before they were dequantised; none where they never were.
     dequantised_from: str | None = None
+    #: Of an adapter that is merged into its base: its own digest, and the base. `revision` is over both.
+    adapter: str | None = None
+    base: Checkpoint | None = None
 
 
 class Run(BaseModel):
@@ -56,6 +59,16 @@ class Run(BaseModel):
     def name(self) -> str:
         """The model's name."""
         return self.model.name
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything is trained; a budget of no steps scores the checkpoint as its recipe loads it."""
+        return self.contract.budget.steps > 0
+
+    @property
+    def method(self) -> str:
+        """How the model is tuned: its recipe's method, or "none"."""
+        return self.recipe.method if self.trained else "none"
 
     @property
     def template(self) -> str:

@@ -20,6 +20,9 @@ ADAPTER = ("peft",)
 FOUR_BIT = ("bitsandbytes",)
 GGUF = ("gguf",)
 UNSLOTH = ("unsloth", "unsloth_zoo")
+RETRIEVAL = ("bm25s",)
+#: Kinds of checkpoints whose path is this machine's.
+ON_DISK = ("folder", "gguf", "adapter")
 
 
 def plan(
@@ -34,16 +37,21 @@ def plan(
 ) -> list[Run]:
     """The runs, models in the given order, seeds innermost; `harness` is the digest of the code.
 
+    A budget of no steps has one run a model, of one process: no seed moves a model that is not trained.
     Raises `BudgetError`, `RequestError`.
     """
     runs = []
+    trains = contract.budget.steps > 0
     for spec, checkpoint in models:
         recipe = spec.recipe_at(scale)
+        if not trains and recipe.devices > 1:
+            recipe = recipe.model_copy(update={"devices": 1})
         check_micro_batch(spec, recipe, contract)
         check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
-        if checkpoint.kind in ("folder", "gguf"):  # a record names no path of the machine that made it
+        needed += RETRIEVAL if contract.retrieval else ()
+        if checkpoint.kind in ON_DISK:  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [
             Run(
@@ -58,13 +66,15 @@ def plan(
                 versions={name: versions[name] for name in needed if name in versions},
                 harness=harness,
             )
-            for seed in seeds
+            for seed in (seeds if trains else (0,))
         ]
     return runs
 
 
 def check_micro_batch(spec: ModelSpec, recipe: Recipe, contract: Contract) -> None:
     """Raise `BudgetError` where micro-batches cannot add up to the effective batch."""
+    if not contract.budget.steps:
+        return
     effective, together = contract.budget.effective_batch, recipe.micro_batch * recipe.devices
     if recipe.devices > 1 and not effective % recipe.micro_batch and effective % together:
         raise BudgetError(
@@ -94,13 +104,18 @@ def check_positions(name: str, config: Mapping[str, Any], contract: Contract) ->
     A model with learned positions would die with an index error, one with rotary positions would train on
     lengths that it was never made for.
     """
-    keys = ("max_position_embeddings", "n_positions", "max_sequence_length")
-    held = next((value for key in keys if isinstance(value := config.get(key), int)), None)
+    held = positions(config)
     if held is not None and contract.max_length > held:
         raise RequestError(
             f"model '{name}' has {held} positions, --max-length is {contract.max_length}; "
             f"use --max-length {held}, which then holds for all models, or leave it out"
         )
+
+
+def positions(config: Mapping[str, Any]) -> int | None:
+    """How many tokens a model's config has positions for; none where it does not say."""
+    keys = ("max_position_embeddings", "n_positions", "max_sequence_length")
+    return next((value for key in keys if isinstance(value := config.get(key), int)), None)
 
 
 def choose_backend(

@@ -13,10 +13,13 @@ from bench.score.metrics import load_metric, score_corpus
 from bench.score.reference_rows import NearestAnswer
 from bench.score.rouge import Rouge
 from bench.spec import Example
+from bench.store.record import BASE, BASE_CHAT
 
 #: row -> metric -> "p", "r", "f" -> one value per example
 Table = dict[str, dict[str, dict[str, list[float]]]]
 DECIMALS = 6
+#: The metric by which the better of two rows of the untuned model is chosen.
+MAIN = "rougeL"
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class Scores:
     table: Table
     #: Row -> metric -> mean F with its 95% interval.
     means: dict[str, dict[str, stats.Interval]]
-    #: Metric -> paired difference of tuned over base in F, with its 95% interval.
+    #: Metric -> paired difference of tuned over `gain_over` in F, with its 95% interval.
     gain: dict[str, stats.Interval]
+    #: Of the untuned model's rows, the one that scores best.
+    gain_over: str
     #: Row -> name -> value over the whole corpus, of further `evaluate` metrics.
     further: dict[str, dict[str, float]]
 
@@ -39,19 +44,23 @@ def score_run(
     answers: dict[str, list[str]],
     metrics: Sequence[str] = (),
 ) -> Scores:
-    """Score a run's answers ("tuned" and "base") and the reference rows on the same examples.
+    """Score "tuned", the rows of the untuned model and the reference rows on the same examples.
 
+    Where the untuned model answered in two templates, the gain is over the row with the higher mean `MAIN`.
     `pool` holds the training examples, among which the nearest answer is looked up; `metrics` names
     further `evaluate` metrics.
     """
     texts = {**answers, **reference_texts(examples, pool)}
     table = score_texts(rouge, examples, texts)
     groups = [example.group or example.id for example in examples]
+    estimates = means(table, groups)
+    untuned = [row for row in (BASE, BASE_CHAT) if row in answers]
+    over = max(untuned, key=lambda row: estimates[row][MAIN].mean)
     gain = {
-        kind: stats.paired_interval(table["base"][kind]["f"], columns["f"], groups)
+        kind: stats.paired_interval(table[over][kind]["f"], columns["f"], groups)
         for kind, columns in table["tuned"].items()
     }
-    return Scores(table, means(table, groups), gain, _further(metrics, texts, examples))
+    return Scores(table, estimates, gain, over, _further(metrics, texts, examples))
 
 
 def reference_texts(examples: Sequence[Example], train: Sequence[Example]) -> dict[str, list[str]]:

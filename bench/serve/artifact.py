@@ -29,7 +29,7 @@ from bench.store.damage import damage
 from bench.store.ledger import Stored, read
 from bench.store.lookup import MANIFEST
 from bench.store.record import CARD
-from bench.train import gguf
+from bench.train import adapter as adapters
 from bench.train.numerics import precision
 
 RECORDS = "record"
@@ -122,7 +122,7 @@ def task_of(
     source, revision = None, None
     if adapter:
         local = checkpoint(run, base)
-        source = str(gguf.loadable(local, run.checkpoint.revision)) if local else run.checkpoint.source
+        source = str(adapters.loadable(local, run.checkpoint)) if local else run.checkpoint.source
         revision = None if local else run.checkpoint.revision
     room = contract.max_length
     if run.model.objective == "causal":

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from bench.run.generate import greedy
 from bench.serve.engine import Engine
 from bench.serve.origin import Origin
-from bench.train import gguf
+from bench.train import adapter as adapters
 from bench.train.load import Loaded
 from bench.train.numerics import precision
 
@@ -85,7 +85,7 @@ def _plain(place: Origin, dtype: torch.dtype) -> Any:
     auto = AutoModelForSeq2SeqLM if run.model.objective == "seq2seq" else AutoModelForCausalLM
     local = place.checkpoint
     return auto.from_pretrained(
-        str(gguf.loadable(local, run.checkpoint.revision)) if local else run.checkpoint.source,
+        str(adapters.loadable(local, run.checkpoint)) if local else run.checkpoint.source,
         revision=None if local else run.checkpoint.revision,
         dtype=dtype,
         use_safetensors=True,

@@ -16,7 +16,7 @@ from bench.launch import preflight
 from bench.run.identity import Run
 from bench.store.ledger import Stored
 from bench.store.record import weights_folder
-from bench.train import gguf
+from bench.train import adapter, gguf
 from bench.train import local as local_files
 
 
@@ -59,6 +59,11 @@ def origin(stored: Stored, base: Path | None = None) -> Origin:
 
 def saved_weights(stored: Stored) -> Path:
     """The folder of a record's weights, every file as the run saved it. Raises `Incomparable`."""
+    if not stored.record.run.trained:
+        raise Incomparable(
+            f"{stored.record.id} was not trained, so it left no weights: it is the checkpoint as it is; "
+            "run it under a budget of 1 step or more"
+        )
     for name, digest in stored.record.artifacts.items():
         file = stored.folder / name
         if not file.is_file():
@@ -82,8 +87,8 @@ def checkpoint(run: Run, base: Path | None = None) -> Path | None:
     kind, spec = run.checkpoint.kind, run.model
     if base is not None:
         spec = spec.model_copy(update={"checkpoint": str(_existing(base).resolve())})
-    elif kind in ("folder", "gguf"):
-        what = "GGUF file" if kind == "gguf" else "folder"
+    elif kind in ("folder", "gguf", "adapter"):
+        what = {"gguf": "GGUF file", "adapter": "adapter"}.get(kind, "folder")
         raise RequestError(
             f"model '{run.name}' was tuned from the {what} '{run.checkpoint.source}', and a record names no "
             "path; say where it is by --base PATH"
@@ -99,7 +104,7 @@ def checkpoint(run: Run, base: Path | None = None) -> Path | None:
 
 
 def _existing(base: Path) -> Path:
-    if base.suffix == gguf.SUFFIX and base.is_file():
+    if (base.suffix == gguf.SUFFIX and base.is_file()) or adapter.is_adapter(base):
         return base
     if not (base / "config.json").is_file():
         raise RequestError(f"--base {base}: holds no checkpoint; give its folder or its GGUF file")

@@ -157,7 +157,7 @@ def _in_scores(record: Record, content: Any, where: str) -> Iterator[str]:
         for metric, estimate in estimates.items():
             yield from _in_mean(estimate, tables[row, metric], f"{row} {metric}", where)
     for metric, estimate in record.gain.items():
-        difference = tables["tuned", metric] - tables["base", metric]
+        difference = tables["tuned", metric] - tables[record.gain_over, metric]
         yield from _in_mean(estimate, difference, f"gain {metric}", where)
 
 

@@ -37,11 +37,24 @@ RECORD, SCORES, COMPLETIONS, CURVE, LOG = (
 )
 #: Beside the weights; written by the driver from the whole record, so its digest is not part of that.
 CARD = "README.md"
+#: Rows of the untuned model: asked as the tuned one is, and in the checkpoint's own chat template, which an
+#: instruct model has, where that is another.
+BASE, BASE_CHAT = "base", "base-chat"
 #: The files that a whole record must have.
 PARTS = (SCORES, COMPLETIONS, CURVE)
 
 Stage = Literal[
-    "prepare", "load", "generate base", "train", "validation loss", "generate tuned", "score", "save"
+    "prepare",
+    "load",
+    "retrieve",
+    "generate base",
+    "generate retrieved",
+    "train",
+    "validation loss",
+    "generate tuned",
+    "generate both",
+    "score",
+    "save",
 ]
 
 
@@ -106,6 +119,24 @@ class Written(_Part):
     batch: int | None = None
 
 
+class Retrieved(_Part):
+    """What the arms that retrieve found, and its price."""
+
+    #: Training rows in the index; seconds to make it, and to search it for all questions.
+    index_rows: int
+    index_seconds: float
+    search_seconds: float
+    #: Share of `recall_questions` test questions of which a best row was found (`bench.retrieval.recall`).
+    recall: float | None
+    recall_questions: int
+    #: Means over the test questions: rows in a context, and tokens that it adds to the prompt.
+    rows_in_context: float
+    context_tokens: float
+    #: Questions whose rows did not all fit, and those of which none was found.
+    short: int
+    nothing_found: int
+
+
 class Data(_Part):
     """What the run was trained and scored on."""
 
@@ -150,17 +181,22 @@ class Record(_Part):
     backend: Backend
     data: Data
     spent: Spent
-    #: "tuned", "base", and "copy", "nearest" (reference rows) -> metric -> estimate of F (or value).
+    #: "tuned", `BASE`, `BASE_CHAT` if there is one, the arms that retrieve, and "copy", "nearest" (reference
+    #: rows) -> metric -> estimate of F.
     scores: dict[str, dict[str, Estimate]]
-    #: Metric -> paired difference of tuned over base.
+    #: Metric -> paired difference of tuned over the better row of the untuned model, which is `gain_over`.
     gain: dict[str, Estimate]
+    gain_over: str = BASE
     #: Corpus-level values of further metrics: row -> name -> value.
     further: dict[str, dict[str, float]] = Field(default_factory=dict)
     written: dict[str, Written]
+    #: Where the contract asks for arms that retrieve.
+    retrieved: Retrieved | None = None
     #: The run whose untuned model gave the base answers, which this record holds a copy of; none where this
     #: run's did, and in older records.
     base_from: str | None = None
-    final_loss: float
+    #: None where nothing was trained.
+    final_loss: float | None
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.
     files: dict[str, str]

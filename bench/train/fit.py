@@ -32,7 +32,8 @@ class Fitted:
 
     meter: Meter
     flops: float
-    final_loss: float
+    #: None where nothing was trained.
+    final_loss: float | None
 
 
 def fit(

@@ -24,14 +24,15 @@ from transformers import (
 from bench.errors import OtherCheckpoint, Unreachable, UnsafeRequest
 from bench.run.identity import Backend, Run
 from bench.spec import Device
-from bench.train import end_token, gguf, random_weights
+from bench.train import adapter as adapters
+from bench.train import end_token, random_weights
 from bench.train.freeze import freeze
 from bench.train.numerics import chosen_type, optimizer
 
 
 @dataclass
 class Loaded:
-    """A model ready for its trainer."""
+    """A model ready for its trainer, or to answer as it is where nothing is trained."""
 
     model: Any
     tokenizer: Any
@@ -42,7 +43,7 @@ class Loaded:
 
 def load(run: Run, folder: Path | None) -> Loaded:
     """The run's model with its adapter attached; `folder` is a twin's or a local checkpoint's,
-    or a GGUF file.
+    or a GGUF file, or a saved adapter's.
 
     Raises `Unreachable` for a hub model that is gated or out of reach, `UnsafeRequest` for
     weights that are not safetensors.
@@ -51,7 +52,7 @@ def load(run: Run, folder: Path | None) -> Loaded:
     if run.checkpoint.kind == "random":
         source = str(random_weights.loadable(run.model, run.checkpoint.revision))
     elif folder:
-        source = str(gguf.loadable(folder, run.checkpoint.revision))
+        source = str(adapters.loadable(folder, run.checkpoint))
     revision = run.checkpoint.revision if run.checkpoint.kind == "hub" else None
     try:
         if run.backend == "unsloth":
@@ -88,20 +89,18 @@ def _with_transformers(run: Run, source: str, revision: str | None) -> Loaded:
         _keep_differentiable(model)
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
-    adapter = run.recipe.adapter
-    if run.recipe.method == "freeze":
+    adapter = run.recipe.adapter and run.trained
+    if run.recipe.method == "freeze" and run.trained:
         freeze(model, run.recipe.last_blocks, encoder_decoder=run.model.objective == "seq2seq")
     if adapter:
         model = _with_adapter(model, run, quantised is not None)
-    name = "transformers"
-    if adapter:
-        name = "bitsandbytes+peft" if quantised else "peft"
+    parts = [*(["bitsandbytes"] if quantised else []), *(["peft"] if adapter else [])]
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         adapter=adapter,
         backend=Backend(
-            name=name,
+            name="+".join(parts) or "transformers",
             reason=_reason(run),
             fallbacks=tuple(fallbacks),
             precision=str(dtype).removeprefix("torch."),
@@ -148,20 +147,21 @@ def _with_unsloth(run: Run, source: str) -> Loaded:
     disagreement = end_token.reconcile(tokenizer, model)
     _set_padding(tokenizer)
     set_seed(run.seed)
-    model = FastLanguageModel.get_peft_model(
-        model,
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules=recipe.targets,
-        bias="none",
-        use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
-        random_state=run.seed,
-    )
+    if run.trained:
+        model = FastLanguageModel.get_peft_model(
+            model,
+            r=recipe.rank,
+            lora_alpha=recipe.alpha,
+            lora_dropout=recipe.dropout,
+            target_modules=recipe.targets,
+            bias="none",
+            use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
+            random_state=run.seed,
+        )
     return Loaded(
         model=model,
         tokenizer=tokenizer,
-        adapter=True,
+        adapter=run.trained,
         backend=Backend(
             name="unsloth",
             reason="recipe asks for 4 bit and unsloth is installed",

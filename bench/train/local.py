@@ -18,6 +18,7 @@ from typing import Any
 from bench import files
 from bench.errors import RequestError, SpecError, Unreadable, UnsafeRequest
 from bench.spec import Objective
+from bench.train.gguf import SUFFIX
 
 #: Bytes of a safetensors header, as the format limits it.
 LARGEST_HEADER = 100_000_000
@@ -33,6 +34,14 @@ VOCABULARIES = (
 #: Tokenizers whose vocabulary is the bytes.
 WITHOUT_VOCABULARY = ("ByT5Tokenizer", "PerceiverTokenizer")
 _DESCRIPTIONS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json")
+#: Of a configuration, what decides the architecture's size, positions and type.
+_DECIDING = (
+    *("vocab_size", "hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "head_dim"),
+    *("num_hidden_layers", "n_layer", "num_layers", "num_attention_heads", "n_head", "num_heads"),
+    *("num_key_value_heads", "decoder_layers", "encoder_layers", "decoder_attention_heads"),
+    *("decoder_ffn_dim", "n_positions", "max_position_embeddings", "max_sequence_length", "rms_norm_eps"),
+    *("attention_types", "dtype", "torch_dtype"),
+)
 _INDEX = "model.safetensors.index.json"
 
 
@@ -45,6 +54,8 @@ class Holding:
     architecture: str
     objective: Objective
     parameters: int
+    #: Of its configuration, what decides its size.
+    config: dict[str, Any]
 
 
 def holding(folder: Path) -> Holding:
@@ -65,7 +76,39 @@ def holding(folder: Path) -> Holding:
         architecture=architectures(folder, config)[0],
         objective="seq2seq" if config.get("is_encoder_decoder") else "causal",
         parameters=parameters,
+        config=deciding(config),
     )
+
+
+def own(beside: Path, text: str) -> Path:
+    """A checkpoint's folder or GGUF file that the user owns, by its absolute path.
+
+    `text` is a path as seen from the folder `beside`. Raises `RequestError`, which says what it is instead.
+    """
+    try:
+        place = files.resolved(beside / Path(text).expanduser())
+        owner = place.stat().st_uid
+    except (Unreadable, OSError, RuntimeError, ValueError):
+        raise RequestError("is not there") from None
+    if not files.is_file(place / "config.json") and not (place.suffix == SUFFIX and files.is_file(place)):
+        raise RequestError("holds no checkpoint")
+    if hasattr(os, "geteuid") and owner != os.geteuid():
+        raise RequestError("is another user's; copy it, or give it by --models PATH")
+    return place
+
+
+def deciding(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a checkpoint's configuration, what decides its size, positions and type."""
+    plain = (int, float, str, list)
+    return {key: value for key in _DECIDING if isinstance(value := config.get(key), plain)}
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a checkpoint's tokenizer carries a chat template."""
+    if files.is_file(folder / "chat_template.jinja"):
+        return True
+    described = folder / "tokenizer_config.json"
+    return files.is_file(described) and bool(read_json(described).get("chat_template"))
 
 
 def architectures(folder: Path, config: Mapping[str, Any]) -> list[str]:
@@ -108,7 +151,7 @@ def _check_parts(folder: Path) -> None:
 
 def check_targets(model: str, folder: Path, targets: Sequence[str]) -> None:
     """Raise `RequestError` for a module to be adapted that the weights in a folder do not have."""
-    tensors = [name for file in sorted(folder.glob("*.safetensors")) for name in _shapes(file)]
+    tensors = [name for file in sorted(folder.glob("*.safetensors")) for name in shapes(file)]
     modules = {name.rpartition(".")[0] for name in tensors} | {"lm_head"}  # a tied head is not stored
     names = {module.rpartition(".")[2] for module in modules}
     if not targets:
@@ -121,10 +164,10 @@ def check_targets(model: str, folder: Path, targets: Sequence[str]) -> None:
 
 
 def _parameters(weights: Path) -> int:
-    return sum(map(math.prod, _shapes(weights).values()))
+    return sum(map(math.prod, shapes(weights).values()))
 
 
-def _shapes(weights: Path) -> dict[str, list[int]]:
+def shapes(weights: Path) -> dict[str, list[int]]:
     """Tensor -> shape by a safetensors header. Raises `SpecError` where the file is not whole."""
     try:
         with files.opened(weights) as handle:

@@ -11,7 +11,7 @@ from bench.data import prepare, sources
 from bench.errors import BenchError, RequestError, SpecError
 from bench.files import is_file
 from bench.judge.doubts import Code
-from bench.judge.table_doubts import doubts
+from bench.judge.doubts.table import doubts
 from bench.render.doubts import sentence
 from bench.spec import ModelSpec
 from bench.store.ledger import Ledger, Stored

@@ -9,12 +9,15 @@ from bench.errors import RequestError
 from bench.judge.compare import Comparison, compare, to_data, with_texts
 from bench.judge.gate import problems
 from bench.judge.intervals import Intervals
+from bench.judge.samples import compare_samples
 from bench.judge.stack import DRIFT
 from bench.judge.verdicts import THRESHOLD
 from bench.render.text import comparison as compare_text
+from bench.render.text import samples as samples_text
 from bench.store.ledger import Stored
 from bench.store.names import KINDS, ReadOnce, select_both
-from bench.store.scores import METRIC
+from bench.store.samples import read_samples
+from bench.store.scores import ARMS, METRIC
 from bench.verbs import Output
 from bench.verbs.options import fraction, width
 
@@ -23,7 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The two sets and how to judge them."""
     parser.add_argument("a", metavar="A", help=f"the reference: {KINDS}")
     parser.add_argument("b", metavar="B", help="what is held against it, named likewise")
+    logs = "A and B are per-sample logs of lm-evaluation-harness or inspect_ai: files, or a folder of samples"
+    parser.add_argument("--samples", action="store_true", help=logs)
     judging_options(parser)
+    parser.add_argument("--arm", default="tuned", choices=ARMS, help="the row of both sides (tuned)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write markdown")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with the examples that moved")
     parser.add_argument(
@@ -57,10 +63,13 @@ def judging_options(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Compare, render and write what was asked for. Raises `UnknownName`, `Incomparable`."""
+    if args.samples:
+        return _of_samples(args)
     ledger = ReadOnce(args.out)
     a, b = select_both(args.a, args.b, ledger)
     beside = Intervals((*ledger.load()[0], *a.records, *b.records))
-    result = compare(a, b, metrics(args.metric), args.threshold, drift=args.drift, intervals=beside)
+    named = metrics(args.metric)
+    result = compare(a, b, named, args.threshold, drift=args.drift, intervals=beside, arm=args.arm)
     if args.html or args.json:
         result = with_texts(result, a, b)
     if args.markdown:
@@ -72,6 +81,18 @@ def execute(args: argparse.Namespace) -> Output:
     return Output(
         compare_text.terminal(result, width=width()), data, 1 if args.fail_on_regression and reasons else 0
     )
+
+
+def _of_samples(args: argparse.Namespace) -> Output:
+    """The same for what other harnesses logged; all metrics, unless some are named."""
+    if args.html:
+        raise RequestError("--html: not with --samples; --markdown and --json are")
+    named = metrics(args.metric) if args.metric != METRIC else ()
+    result = compare_samples(read_samples(args.a), read_samples(args.b), named, args.threshold)
+    if args.markdown:
+        write(args.markdown, samples_text.markdown(result))
+    failed = args.fail_on_regression and result.regressed
+    return Output(samples_text.terminal(result), to_data(result) if args.json else None, 1 if failed else 0)
 
 
 def metrics(text: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from bench.score.rows import score_texts
 from bench.serve import origin
 from bench.spec import Example
 from bench.store.ledger import Ledger, Stored
+from bench.store.metrics import resolved
 from bench.store.names import KINDS, select
 from bench.store.scores import METRIC
 from bench.store.sides import moment
@@ -60,7 +61,8 @@ def execute(args: argparse.Namespace) -> Output:
     pairs = paired(select(args.a, ledger).records, select(args.b, ledger).records)
     if not pairs:
         raise Incomparable(f"'{args.a}' and '{args.b}' share no model at one scale")
-    explanations = explained(pairs, args.metric, decode=not args.records_only, yes=args.yes)
+    (metric,) = resolved([args.metric], [stored for pair in pairs for stored in pair])
+    explanations = explained(pairs, metric, decode=not args.records_only, yes=args.yes)
     if args.markdown:
         write(args.markdown, explain_text.markdown(explanations))
     return Output(explain_text.terminal(explanations), [to_data(explanation) for explanation in explanations])

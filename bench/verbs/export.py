@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.errors import RequestError
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
+from bench.render.text.verification import verified
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 
@@ -29,6 +30,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--push", metavar="REPO", help="also to the hub, if the answers hold; OWNER/NAME")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
     parser.add_argument("--with-record", action="store_true", help="push the test questions and answers too")
+    page = (
+        "a Hugging Face Space that answers with the merged weights: README.md, app.py, ..., in a new folder"
+    )
+    parser.add_argument("--space", type=Path, metavar="DIR", help=page)
     parser.add_argument("--force", action="store_true", help="push although the answers do not hold")
     run_options.configure(parser)
 
@@ -38,6 +43,10 @@ def execute(args: argparse.Namespace) -> Output:
     if args.push is not None and args.push.count("/") != 1:
         raise RequestError(f"--push {args.push}: expected OWNER/NAME")
     stored = run_options.stored(args.run, args)
+    if args.space:
+        from bench.serve.pages import space
+
+        space.check(args.space, stored, args.merge is not None)
     run_options.prepare(stored)
     from bench.serve.export import export  # here: it loads torch
 
@@ -54,6 +63,12 @@ def execute(args: argparse.Namespace) -> Output:
             lines.append(
                 f"not pushed to {args.push}: the answers are not those that were scored; --force pushes"
             )
+    if args.space and not (holds or args.force):
+        lines.append(f"{args.space} not written: answers are not those that were scored; --force writes it")
+    elif args.space:
+        space.write(args.space, stored, args.to, args.push if "pushed" in data else None, verified(result))
+        data["space"] = str(args.space)
+        lines.append(f"written: {args.space}; try it: cd {args.space} && pip install gradio && python app.py")
     return Output("\n".join(lines), data, 0 if holds else 1)
 
 

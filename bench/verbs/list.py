@@ -3,50 +3,85 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import registry
-from bench.render.tables import columns
+from bench import provenance, registry
+from bench.errors import RequestError
+from bench.render import words
+from bench.render.tables import clip, columns, listed
+from bench.run import cost
 from bench.run.identity import Run
 from bench.store.ledger import Ledger
-from bench.verbs import Output
+from bench.verbs import Output, fitting
+
+#: Of a terminal without room; the data hold the whole.
+NARROW, LONGEST_NAME, LONGEST_LICENCE = 80, 20, 21
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add what to list."""
     parser.add_argument("what", choices=["models", "datasets", "runs"])
+    parser.add_argument(
+        "--gpu", choices=list(cost.CARDS), help="models that fit this GPU instead of this machine's devices"
+    )
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
 
 def execute(args: argparse.Namespace) -> Output:
     """One line a thing."""
-    rows_of = {"models": _models, "datasets": _datasets}.get(args.what)
-    rows = rows_of() if rows_of else _runs(args.out)
+    if args.what == "models":
+        return _models(cost.CARDS[args.gpu] if args.gpu else None)
+    if args.gpu:
+        raise RequestError(f"bench list {args.what}: --gpu is for models")
+    rows = _datasets() if args.what == "datasets" else _runs(args.out)
     table = [list(rows[0]), *(list(map(str, row.values())) for row in rows)] if rows else []
     lines = columns(table) if rows else [f"no {args.what}"]
-    if rows_of:
+    if args.what == "datasets":
         lines += [f"left out: {line}" for line in registry.broken_in_short(args.what)]
     return Output("\n".join(lines), rows)
 
 
-def _models() -> list[dict[str, Any]]:
-    return [
-        {
-            "model": spec.name,
-            "checkpoint": spec.checkpoint,
-            "size": f"{spec.parameters / 1e9:.1f}B"
-            if spec.parameters >= 1e9
-            else f"{spec.parameters / 1e6:.0f}M",
-            "objective": spec.objective,
-            "method": spec.recipe.method,
-            "twin": spec.twin or "",
-            "licence": spec.licence + (" (gated)" if spec.gated else ""),
-        }
-        for spec in registry.models().values()
-    ]
+def _models(card: cost.Card | None) -> Output:
+    """Size, licence and whether the published checkpoint can be tuned here; the data hold the rest too."""
+    versions = provenance.versions()
+    rows, table = [], [["model", "size", "method", "licence", "gated", "here"]]
+    for spec in registry.models().values():
+        fit = fitting.fit(spec, card, versions)
+        size = words.count(spec.parameters)
+        gated = "yes" if spec.gated else ""
+        licence = clip(spec.licence, LONGEST_LICENCE)
+        table.append([clip(spec.name, LONGEST_NAME), size, spec.recipe.method, licence, gated, fit.words])
+        rows.append(
+            {
+                "model": spec.name,
+                "checkpoint": spec.checkpoint,
+                "size": size,
+                "parameters": spec.parameters,
+                "objective": spec.objective,
+                "method": spec.recipe.method,
+                "twin": spec.twin or "",
+                "licence": spec.licence,
+                "gated": spec.gated,
+                "fits": fit.fits,
+                "fit": fit.words,
+                "memory": fit.needed,
+                "device": fitting.named(card),
+            }
+        )
+    lines = [*columns(table, right=[1]), ""]
+    without = [str(row["model"]) for row in rows if not row["twin"]]
+    twins = "Twins" if not without else f"Twins of all but {listed(without)}"
+    told = (
+        f"here: the published checkpoint tuned under its recipe, budget 60x8, 512 tokens, on "
+        f"{fitting.named(card)} (the law of bench/run/cost.py). {twins} run anywhere (--scale mini)."
+    )
+    lines += textwrap.wrap(told, NARROW)
+    lines += [f"left out: {line}" for line in registry.broken_in_short("models")]
+    return Output("\n".join(lines), rows)
 
 
 def _datasets() -> list[dict[str, Any]]:
@@ -74,7 +109,9 @@ def _runs(out: Path) -> list[dict[str, Any]]:
             "data": f"{item.record.run.contract.train.name} {item.record.run.contract.budget}",
             "differs in": apart[item.record.id],
             "ROUGE-L": f"{item.record.scores['tuned']['rougeL'].mean:.3f}",
-            "over base": f"{item.record.gain['rougeL'].mean:+.3f}",
+            "over base": f"{item.record.gain['rougeL'].mean:+.3f}"
+            if item.record.run.trained
+            else "not trained",
             "finished": item.record.provenance.finished[:16].replace("T", " "),
         }
         for item in stored
@@ -102,13 +139,13 @@ def told_apart(runs: Sequence[Run]) -> dict[str, str]:
     rivals: dict[tuple[str, str, int], dict[str, dict[str, str]]] = defaultdict(dict)
     for run in runs:
         rivals[run.name, run.scale, run.seed][run.id] = _facts(run)
-    words = {}
+    told = {}
     for facts in rivals.values():
         keys = sorted({key for held in facts.values() for key in held})
         varied = [key for key in keys if len({held.get(key) for held in facts.values()}) > 1]
         for id, held in facts.items():
-            words[id] = ", ".join(f"{key} {held[key]}" for key in varied if key in held)
-    return words
+            told[id] = ", ".join(f"{key} {held[key]}" for key in varied if key in held)
+    return told
 
 
 def _facts(run: Run) -> dict[str, str]:

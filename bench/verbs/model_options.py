@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 
 from bench import registry
 from bench.errors import BudgetError, RequestError
-from bench.launch import hub
+from bench.launch import hub, preflight
+from bench.launch.hub import HUB_NAME
 from bench.run.recipes import tuning
-from bench.spec import Budget, Device, ModelSpec, Scale
+from bench.spec import NAME, Budget, Device, ModelSpec, Recipe, Scale
+from bench.train import adapter
 from bench.verbs.options import parse_budget, positive, whole
-
-#: A checkpoint of the hub, at a branch or commit if one is named.
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
 
 
 def configure(parser: argparse._ArgumentGroup) -> None:
@@ -70,6 +68,8 @@ def _model(name: str) -> ModelSpec:
 
     The hub's name of a registered model is that model, with its recipe.
     """
+    if adapter.is_adapter(Path(name).expanduser()):
+        return _adapter(Path(name).expanduser())
     if not HUB_NAME.fullmatch(name) or os.path.lexists(name):
         return registry.find_model(name)
     known = registry.models()
@@ -78,6 +78,28 @@ def _model(name: str) -> ModelSpec:
             return spec
     spec = hub.published_model(name)
     return spec.model_copy(update={"name": name.replace("/", "-")}) if spec.name in known else spec
+
+
+def _adapter(folder: Path) -> ModelSpec:
+    """A spec for a saved adapter: the facts of its base, and the settings that it was tuned with."""
+    held = adapter.holding(folder)
+    place = adapter.base_folder(folder, held.base)
+    if place is not None:
+        adapter.check_fit(folder, place)
+    base = registry.local_model(place) if place is not None else preflight.base_of(held)
+    name = folder.resolve().name
+    if not NAME.fullmatch(name) or name in registry.models():
+        raise RequestError(f"--models {folder}: '{name}' is no name for a model of yours; rename the folder")
+    facts = {"name": name, "checkpoint": str(folder.resolve()), "twin": None, "gated": False, "mirror": None}
+    recipe = Recipe(
+        method="lora",
+        rank=held.rank,
+        alpha=held.alpha,
+        dropout=held.dropout,
+        targets=list(held.targets),
+    )
+    source = f"local adapter over {held.base}, its settings"
+    return base.model_copy(update={**facts, "recipe": recipe, "recipe_mini": {}, "source": source})
 
 
 def with_recipe(spec: ModelSpec, scale: Scale, args: argparse.Namespace) -> ModelSpec:

@@ -67,7 +67,12 @@ def _number(text: str, holds: Callable[[float], bool], what: str) -> float:
 
 
 def parse_budget(text: str) -> Budget:
-    """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name."""
+    """A budget from `60x8`, `examples=480` (at effective batch 8) or a preset's name.
+
+    `0x8` and `0` train nothing.
+    """
+    if text == "0":
+        return Budget(steps=0, effective_batch=PRESETS["short"].effective_batch)
     if text in PRESETS:
         return PRESETS[text]
     if match := re.fullmatch(r"(\d+)x(\d+)", text):
@@ -84,8 +89,8 @@ def parse_budget(text: str) -> Budget:
         raise BudgetError(
             f"--budget {text}: expected STEPSxBATCH (60x8), examples=N or one of {', '.join(PRESETS)}"
         )
-    if steps < 1 or batch < 1:
-        raise BudgetError(f"--budget {text}: steps and batch must be at least 1")
+    if batch < 1:
+        raise BudgetError(f"--budget {text}: the batch must be at least 1")
     if steps * batch > MOST_EXAMPLES:
         raise BudgetError(f"--budget {text}: more than {MOST_EXAMPLES:,} examples")
     return Budget(steps=steps, effective_batch=batch)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import devices, provenance
+from bench import __version__, config, files
 from bench.data import layout
+from bench.errors import RequestError
+from bench.render import clean
 from bench.render.tables import columns
 from bench.render.text import costs
 from bench.run import cost
 from bench.run.identity import Run
-from bench.run.shape import stored_bytes
 from bench.store.ledger import Ledger, Stored
-from bench.verbs import Output, request
+from bench.verbs import Output, fitting, request
+from bench.verbs.compare import write
 from bench.versions import environment
+
+#: The beginning of a file that was saved, which may be overwritten.
+SAVED = "# Saved by bench plan"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu", choices=list(cost.CARDS), help="plan for this GPU instead of the devices of this machine"
     )
+    saved = "write the options, defaults too, as a file that 'bench run --config FILE' repeats"
+    parser.add_argument("--save", type=Path, metavar="FILE", help=saved)
 
 
 def execute(args: argparse.Namespace) -> Output:
-    """List the runs and their costs; nothing is prepared, loaded or written."""
+    """List the runs and their costs; nothing is prepared or loaded, and nothing written but `--save`."""
     packages = environment.solve(args.packages)
     card = cost.CARDS[args.gpu] if args.gpu else None
     versions = dict(packages.versions)
@@ -52,11 +60,27 @@ def execute(args: argparse.Namespace) -> Output:
     contracts = [contract.in_words() for contract in asked.contracts]
     predicted = _costs(asked, card, [*finished, *ledger.measured()[0]])
     text = "\n".join([*contracts, *read, "", table, "", total, *asked.notes])
+    if args.save:
+        _save(args, asked)
+        text += f"\nsaved: {args.save}; repeat it by: bench run {config.OPTION} {args.save}"
     if predicted:
-        text += "\n\n" + costs.table(predicted, _device(card))
+        text += "\n\n" + costs.table(predicted, fitting.named(card))
     contract = asked.contract.model_dump(mode="json")
     data = {"contract": contract, "columns": mapping, "runs": lines, "notes": asked.notes}
+    data["sources"] = config.sources(args)
     return Output(text, data | {"costs": [costs.as_data(each) for each in predicted]})
+
+
+def _save(args: argparse.Namespace, asked: request.Request) -> None:
+    """Write the options that say what to run; `--scale auto` as what it is here. Raises `RequestError`."""
+    if args.save.exists() and not files.text(args.save).startswith(SAVED):
+        raise RequestError(f"--save {args.save}: is there and was not saved by bench plan; give another name")
+    shared = argparse.ArgumentParser()
+    request.configure(shared)
+    scale = "mini" if any(run.scale == "mini" for run in asked.runs) else "full"
+    options = argparse.Namespace(**{**vars(args), "scale": scale if args.scale == "auto" else args.scale})
+    head = [f"{SAVED} of bench {__version__}.", *(f"#   {run.id}" for run in asked.runs)]
+    write(args.save, "\n".join(map(clean.printable, head)) + "\n" + config.toml(shared, options))
 
 
 def _costs(asked: request.Request, card: cost.Card | None, finished: list[Stored]) -> list[costs.Predicted]:
@@ -75,15 +99,7 @@ def predict(run: Run, card: cost.Card | None) -> cost.Forecast | None:
     what = cost.setting(run.model, run.recipe, run.backend, run.device)
     if what is None:
         return None
-    stored = stored_bytes(run.model.config)
-    if card is None and run.device == "cuda":
-        gpu = min(devices.here().gpus, key=lambda gpu: gpu.memory)
-        alike = next((each for name, each in cost.CARDS.items() if name.partition("-")[0] in gpu.name), None)
-        card = alike or cost.CARDS["24GB"]
-        return cost.cost(what, run.contract, gpu.memory, card, stored=stored)
-    if card is not None:
-        return cost.cost(what, run.contract, card.memory, card, stored=stored)
-    return cost.cost(what, run.contract, _memory(), cores=provenance.cores(), stored=stored)
+    return fitting.forecast(what, run.contract, card, run.model.config)
 
 
 def _is_like(stored: Stored, run: Run, card: cost.Card | None) -> bool:
@@ -113,22 +129,6 @@ def _corrected(
     return costs.Predicted(run, value.scaled(median(memory), median(time)), len(memory))
 
 
-def _memory() -> int:
-    """Bytes of this machine."""
-    import psutil  # here: on Unix it needs modules that Windows lacks
-
-    return int(psutil.virtual_memory().total)
-
-
-def _device(card: cost.Card | None) -> str:
-    if card:
-        return f"{card.name}, {card.memory / cost.GIB:.1f} GB"
-    here = devices.here()
-    if here.gpus:
-        return here.gpus[0].name
-    return f"{provenance.cores()} CPU cores, {_memory() / cost.GIB:.1f} GB"
-
-
 def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
     similar = [
         sum(stored.record.spent.seconds.values())
@@ -143,8 +143,8 @@ def _line(run: Run, ledger: Ledger, finished: list[Stored]) -> dict[str, Any]:
         "budget": str(run.contract.budget),
         "seed": run.seed,
         "scale": run.scale,
-        "method": run.recipe.method,
-        "batch": f"{run.recipe.micro_batch}x{run.accumulation}",
+        "method": run.method,
+        "batch": f"{run.recipe.micro_batch}x{run.accumulation}" if run.trained else "",
         "backend": run.backend,
         "seconds": sum(similar) / len(similar) if similar else None,
         "state": "finished" if ledger.finished(run.id) else "to run",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from bench import files
 from bench.errors import RequestError, Unreadable
+from bench.judge.beside.added import with_added
+from bench.judge.beside.arms import with_arms
 from bench.judge.board import Board, board
 from bench.judge.effort.ladder import with_ladders
 from bench.render import export
@@ -46,7 +48,8 @@ def execute(args: argparse.Namespace) -> Output:
     ledger = Ledger(args.out)
     stored, messages = ledger.load()
     measured, _ = ledger.measured()
-    shown = with_ladders(board(stored, ledger.failed(), left_out=ledger.left_out(), measured=measured))
+    whole = board(stored, ledger.failed(), left_out=ledger.left_out(), measured=measured)
+    shown = with_ladders(with_arms(with_added(whole, messages), messages))
     if args.svg and not any(group.rows for group in shown.groups):
         raise RequestError("--svg: there is no finished run to draw; start with: bench run --models all")
     readme = [_readme(args.readme, stored)] if args.readme else []  # first: it may lack the markers

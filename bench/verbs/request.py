@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import devices, provenance, registry
+from bench import config, devices, provenance, registry
 from bench.curate.files import direct
 from bench.data import prepare
 from bench.devices import Devices
@@ -29,7 +29,7 @@ from bench.score.rouge import Rouge
 from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale
 from bench.store.ledger import Ledger
 from bench.store.record import LeftOut
-from bench.verbs import data_options, model_options
+from bench.verbs import arm_options, data_options, model_options
 from bench.verbs.options import whole
 
 #: Tokens without which no question has room.
@@ -71,7 +71,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--eval", metavar="NAME", help="data set to score on (default: the one trained on)")
     data_options.configure(what)
     what.add_argument(
-        "--budget", default="short", help="60x8, examples=480, smoke, short, long; 15x8,60x8 is a ladder"
+        "--budget",
+        default="short",
+        help="60x8, examples=480, smoke, short, long; 0: not trained; 15x8,60x8: a ladder",
     )
     what.add_argument("--seeds", default="0", help="0,1,2")
     what.add_argument("--scale", default="auto", choices=["auto", "mini", "full"])
@@ -100,6 +102,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     contract.add_argument("--template", default="qa")
     contract.add_argument("--metrics", default="", metavar="NAME,...", help="further `evaluate` metrics")
     contract.add_argument("--force", action="store_true", help="allow fewer than 20 test examples")
+    arm_options.configure(parser)
     where = parser.add_argument_group("where")
     where.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
@@ -120,7 +123,7 @@ def resolve(
     _check_room(args.max_length, args.max_new_tokens)
     check_folder(args.out)
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
-    notes = [f"left out: {mistake}" for mistake in mistaken]
+    notes = [*config.told(args), *(f"left out: {mistake}" for mistake in mistaken)]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
     notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()
@@ -148,6 +151,8 @@ def resolve(
         notes.append(f"to fetch from the hub: {download / 1e9:.1f} GB")
     notes += [f"left out, {model.why}: {model.reason}" for model in left_out]
     versions = versions if versions is not None else provenance.versions()
+    if args.seeds != "0" and not all(each.budget.steps for each in contracts):
+        notes.append("what is not trained runs once, whatever --seeds says: no seed moves it")
     runs, folders = _planned(args, places, contracts, device, versions, effort)
     if args.backend == "unsloth" and not any(run.backend == "unsloth" for run in runs):
         names = ", ".join(dict.fromkeys(run.name for run in runs))
@@ -180,6 +185,7 @@ def _contracts(
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
+        retrieval=arm_options.retrieval(args),
     )
     return tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
 
@@ -198,7 +204,8 @@ def _planned(
     for spec, at, place in places:
         checked, seeds = [(spec, place.checkpoint)], _seeds(args.seeds)
         for contract in contracts:
-            made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, harness())
+            code = harness(retrieval=contract.retrieval is not None)
+            made = planning.plan(checked, seeds, contract, at, device, versions, args.backend, code)
             made = [run.model_copy(update={"tuned_in": effort.get(run.name)}) for run in made]
             runs += made
             folders.update(dict.fromkeys((run.id for run in made), place.folder))

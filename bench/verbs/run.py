@@ -11,7 +11,9 @@ from pathlib import Path
 
 from bench import devices, provenance
 from bench.errors import RequestError
-from bench.judge.board import board
+from bench.judge.beside.added import with_added
+from bench.judge.beside.arms import with_arms
+from bench.judge.board import Board, board
 from bench.judge.effort.ladder import with_ladders
 from bench.launch import progress
 from bench.launch.drive import Settings, drive
@@ -82,7 +84,7 @@ def board_of(
     asked = [setting(run) for run in requested.runs]
     left_out = ledger.left_out()
     measured, _ = ledger.measured()
-    everything = with_ladders(board(stored, failures, asked, left_out, measured))
+    everything = completed(board(stored, failures, asked, left_out, measured), messages)
     file = report.write(everything, ledger.out / f"{report.NAME}.md")
     contracts = {contract.digest for contract in requested.contracts}
     whole = board(
@@ -92,11 +94,16 @@ def board_of(
         left_out,
         [item for item in measured if item.record.run.contract.digest in contracts],
     )
-    shown = with_ladders(whole)
+    shown = completed(whole, messages)
     lines = [leaderboard.terminal(shown, width()), ""]
-    lines += [f"left out: {message}" for message in messages]
+    lines += [f"left out: {message}" for message in dict.fromkeys(messages)]
     lines += [f"written: {file}"]
     return Output("\n".join(lines), export.as_data(shown), exit_code)
+
+
+def completed(shown: Board, messages: list[str]) -> Board:
+    """A board with all that stands beside its tables."""
+    return with_ladders(with_arms(with_added(shown, messages), messages))
 
 
 def carry_out(
@@ -139,6 +146,8 @@ def workers(
         return Pool(settings.threads, extra=packages.variables)
     if packages.trial:
         raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
+    if merged := [run.name for run in runs if run.checkpoint.kind == "adapter"]:
+        raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
     from bench.launch import cluster, join
 
     target = join.Target(on, args.ship, args.tries, args.accelerator)
@@ -164,7 +173,7 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
     return Settings(
         jobs=jobs,
         threads=max(1, cores // jobs) if where in (None, "ray") else CLUSTER_THREADS[device],
-        command=provenance.command(),
+        command=provenance.command(getattr(args, "words", None)),
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
         checkpoint_every=args.checkpoint_every,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 
-from bench.errors import RequestError
+from bench.errors import BudgetError, RequestError
 from bench.render.text import tuning as text
 from bench.run.identity import Run
 from bench.run.recipes import tuning
 from bench.store.ledger import Ledger
-from bench.verbs import Output, request, run
+from bench.verbs import Output, model_options, request, run
 from bench.verbs.options import whole
 from bench.versions import environment
 
@@ -45,6 +45,8 @@ def execute(args: argparse.Namespace) -> Output:
         raise RequestError(
             "bench tune: scores on the data set that it trains on; leave out --eval and --recipes"
         )
+    if not all(budget.steps for budget in model_options.budgets(args.budget, ladder=True)):
+        raise BudgetError(f"bench tune --budget {args.budget}: without training no recipe differs")
     args.eval_split, args.eval_limit = "validation", 0
     packages = environment.solve(args.packages)
     drawn: list[tuning.Search] = []

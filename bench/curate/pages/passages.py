@@ -62,15 +62,13 @@ def _repeated(pages: Sequence[PageText]) -> set[str]:
 
 def _distinct(candidates: Sequence[Passage], counts: Counter[str]) -> list[Passage]:
     texts = [leaks.Text(spelling.words(passage.text)) for passage in candidates]
-    index = leaks.Index(texts)
     seen: set[str] = set()
     kept: set[int] = set()
-    for number, text in enumerate(texts):
+    for number, similar in enumerate(leaks.candidates_of(texts, texts)):
+        text = texts[number]
         if text.letters in seen:
             counts[EXACT] += 1
-        elif any(
-            other in kept and leaks.jaccard(text, texts[other]) >= NEAR for other in index.candidates(text)
-        ):
+        elif any(other in kept and leaks.jaccard(text, texts[other]) >= NEAR for other in similar):
             counts[SIMILAR] += 1
         else:
             kept.add(number)

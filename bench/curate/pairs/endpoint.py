@@ -142,12 +142,20 @@ def _keep(file: Path, found: list[tuple[str, str]]) -> None:
 
 def _ask(endpoint: Endpoint, passage: Passage) -> list[tuple[str, str]]:
     """The pairs of one passage. Raises `NoAnswer` after the last attempt."""
-    content = _prompt(endpoint, passage)
-    body = {
+    return _pairs_of(completion(endpoint, _prompt(endpoint, passage), endpoint.count * TOKENS_A_PAIR))
+
+
+def completion(endpoint: Endpoint, prompt: str, tokens: int) -> str:
+    """The text that the model writes after a prompt, in JSON where the server can be asked for that.
+
+    It is paid for, whatever it holds. Raises `NoAnswer` after the last attempt, and `RequestError` where the
+    endpoint refuses the request as such.
+    """
+    body: dict[str, Any] = {
         "model": endpoint.model,
-        "messages": [{"role": "user", "content": content}],
+        "messages": [{"role": "user", "content": prompt}],
         "temperature": 0,
-        "max_tokens": endpoint.count * TOKENS_A_PAIR,
+        "max_tokens": tokens,
         "response_format": {"type": "json_object"},
     }
     reason, wait = "", PAUSE
@@ -156,7 +164,7 @@ def _ask(endpoint: Endpoint, passage: Passage) -> list[tuple[str, str]]:
             time.sleep(min(wait, LONGEST_PAUSE))
         wait = PAUSE * 2**attempt * 2
         try:
-            return _pairs_of(_post(endpoint, body))  # paid for, so that it is kept whatever it holds
+            return _content(_post(endpoint, body))
         except errors.HTTPError as error:
             reason = f"answers {error.code}"
             if error.code == 400 and body.pop("response_format", None):
@@ -180,18 +188,27 @@ def _post(endpoint: Endpoint, body: dict[str, Any]) -> Any:
         return json.loads(response.read(_LARGEST))
 
 
-def _pairs_of(answer: Any) -> list[tuple[str, str]]:
-    """The pairs of a completion; none where it holds none in JSON. ValueError for what is no completion."""
+def _content(answer: Any) -> str:
+    """The text of a chat completion. ValueError for what is none."""
     try:
-        content = str(answer["choices"][0]["message"]["content"])
+        return str(answer["choices"][0]["message"]["content"])
     except (KeyError, IndexError, TypeError):
         raise ValueError("its answer is no chat completion") from None
+
+
+def _pairs_of(content: str) -> list[tuple[str, str]]:
+    """The pairs of a completion; none where it holds none in JSON."""
     try:
-        start, end = content.find("{"), content.rfind("}")
-        listed = json.loads(content[start : end + 1])["pairs"]
+        listed = object_in(content)["pairs"]
         return [(str(pair["question"]), str(pair["answer"])) for pair in listed]
     except (KeyError, TypeError, ValueError):
         return []
+
+
+def object_in(content: str) -> Any:
+    """The JSON object in a model's text, whatever stands around it. ValueError where there is none."""
+    start, end = content.find("{"), content.rfind("}")
+    return json.loads(content[start : end + 1])
 
 
 def _said(error: errors.HTTPError) -> str:

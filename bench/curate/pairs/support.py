@@ -96,10 +96,10 @@ def _fault(question: str, answer: str, passage: Passage) -> str:
 def _repeated(questions: Sequence[str]) -> set[int]:
     """Numbers of the questions that an earlier one asks already."""
     texts = [leaks.Text(spelling.words(question)) for question in questions]
-    index = leaks.Index(texts)
     repeated: set[int] = set()
-    for number, text in enumerate(texts):
-        for other in index.candidates(text):
+    for number, candidates in enumerate(leaks.candidates_of(texts, texts)):
+        text = texts[number]
+        for other in candidates:
             if other < number and other not in repeated:
                 change = leaks.difference(text, texts[other])
                 if change is not None and leaks.jaccard(text, texts[other]) >= NEAR:

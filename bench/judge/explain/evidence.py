@@ -60,7 +60,10 @@ def _weights(a: Stored, b: Stored) -> Iterator[str]:
 
 
 def _losses(a: Stored, b: Stored) -> Iterator[str]:
-    yield f"final training loss {a.record.final_loss:.4f} {ARROW} {b.record.final_loss:.4f}"
+    before, after = a.record.final_loss, b.record.final_loss
+    if before is None or after is None:
+        return
+    yield f"final training loss {before:.4f} {ARROW} {after:.4f}"
     try:
         left, right = (
             {row["step"]: row["loss"] for row in stored.curve if "loss" in row} for stored in (a, b)

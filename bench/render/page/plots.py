@@ -220,7 +220,7 @@ def badge(number: int) -> Markup:
 
 def bar(row: BoardRow, axis: draw.Axis, copied: float | None) -> Markup:
     """The score in a table cell: interval, mean, the untuned base, and what copying the question gets."""
-    tuned, base = row.tuned[MAIN], row.base[MAIN]
+    tuned, base = row.tuned[MAIN], row.gained_over[MAIN]
     low, high = _ends(tuned)
     parts = [draw.line(axis.start, 10, axis.end, 10, "track")]
     if copied is not None:
@@ -235,7 +235,7 @@ def bar(row: BoardRow, axis: draw.Axis, copied: float | None) -> Markup:
 
 def bar_axis(group: Group) -> draw.Axis:
     """One axis for the bars of all rows."""
-    ends = [end for row in group.rows for end in (*_ends(row.tuned[MAIN]), row.base[MAIN].mean)]
+    ends = [end for row in group.rows for end in (*_ends(row.tuned[MAIN]), row.gained_over[MAIN].mean)]
     ends += [reference.scores[MAIN].mean for reference in group.references]
     spanned = draw.spanning(ends, 6, 144)
     return draw.Axis(max(0.0, spanned.low), spanned.high, 6, 144)

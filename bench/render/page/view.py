@@ -12,7 +12,8 @@ from bench.judge.board import MAIN, BoardRow, Group
 from bench.judge.intervals import KINDS
 from bench.render import doubts, facts, words
 from bench.render.page import answers, draw, plots
-from bench.render.text.leaderboard import LABELS
+from bench.render.text.beside import added, arms
+from bench.render.text.leaderboard import DASH, LABELS
 from bench.stats import Interval, paired_interval
 from bench.store.scores import Floats
 
@@ -62,6 +63,14 @@ def view(group: Group, number: int, packs: answers.Packs) -> dict[str, Any]:
             }
             for note in notes
         ],
+        "beside": [
+            {"title": title, "head": rows[0], "rows": rows[1:], "sentences": sentences}
+            for title, rows, sentences in (
+                (arms.TITLE, arms.side_by_side(group), arms.notes(group)),
+                (added.TITLE, added.side_by_side(group), added.beneath(group)),
+            )
+            if rows
+        ],
         "failures": facts.failed(group),
         "missing": facts.missing(group),
         "left_out": facts.left_out(group),
@@ -91,15 +100,17 @@ def _row(
         "mark": plots.badge(numbers[facts.name(row)]),
         "family": run.model.family,
         "checkpoint": run.model.checkpoint,
-        "method": run.recipe.method,
+        "method": run.method,
         "scale": run.scale,
         "rank": words.rank(row.rank),
         "tuned": {kind: _estimate(row.tuned[kind], words.score, words.interval) for kind in KINDS},
-        "gain": _estimate(row.gain[MAIN], words.change, words.change_interval),
+        "gain": _estimate(row.gain[MAIN], words.change, words.change_interval)
+        if row.first.run.trained
+        else {"text": DASH, "interval": ""},
         "clear": row.gain[MAIN].low > 0 or row.gain[MAIN].high < 0,
         "bar": plots.bar(row, axis, copied),
         "trainable": words.count(cost.trainable_parameters),
-        "speed": f"{cost.tokens_per_second:,.0f}",
+        "speed": f"{cost.tokens_per_second:,.0f}" if row.first.run.trained else DASH,
         "memory": words.size(cost.memory),
         "seconds": words.duration(cost.seconds),
         "order": _sort_keys(row),
@@ -122,7 +133,7 @@ def _sort_keys(row: BoardRow) -> list[str | float | None]:
         None,
         round(row.gain[MAIN].mean, 6),
         *(round(row.tuned[kind].mean, 6) for kind in OTHERS),
-        row.first.run.recipe.method,
+        row.first.run.method,
         cost.trainable_parameters,
         round(cost.tokens_per_second, 1),
         cost.memory,
@@ -244,9 +255,11 @@ def _method(group: Group) -> dict[str, Any]:
         (
             "Budget",
             f"{contract.budget.steps} optimizer steps at effective batch "
-            f"{contract.budget.effective_batch}: {contract.budget.examples} examples",
+            f"{contract.budget.effective_batch}: {contract.budget.examples} examples"
+            if contract.budget.steps
+            else "no step: every model as it is",
         ),
-        ("Loss", "on the answer only, end of answer included"),
+        *([("Loss", "on the answer only, end of answer included")] if contract.budget.steps else []),
         ("Length", f"at most {contract.max_length} tokens of prompt and answer"),
         ("Prompt", f"template '{contract.template}'"),
         (

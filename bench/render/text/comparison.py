@@ -23,6 +23,7 @@ DOT = " \N{MIDDLE DOT} "
 MARKS = {
     Finding.IMPROVED: "\N{BLACK UP-POINTING TRIANGLE}",
     Finding.REGRESSED: "\N{BLACK DOWN-POINTING TRIANGLE}",
+    Finding.CHANGED: "\N{NOT EQUAL TO}",
     Finding.UNCHANGED: "=",
     Finding.UNCERTAIN: "?",
     Finding.INCOMPARABLE: "\N{NOT EQUAL TO}",
@@ -147,7 +148,7 @@ def _pooled(comparison: Comparison, metric: str) -> list[Pooled]:
 def _shown(rows: Sequence[ComparedRow]) -> tuple[list[ComparedRow], list[str]]:
     if len(rows) <= LONGEST:
         return list(rows), []
-    said = [row for row in rows if row.finding in (Finding.IMPROVED, Finding.REGRESSED)]
+    said = [row for row in rows if row.finding in (Finding.IMPROVED, Finding.REGRESSED, Finding.CHANGED)]
     said = sorted(said, key=lambda row: row.difference.mean if row.difference else 0.0)[:LONGEST]
     return said, [f"{len(rows) - len(said):,} further rows are not shown; --json has them all."]
 
@@ -155,6 +156,7 @@ def _shown(rows: Sequence[ComparedRow]) -> tuple[list[ComparedRow], list[str]]:
 def _title(comparison: Comparison, metric: str, rows: Sequence[ComparedRow]) -> str:
     tested = [row for row in rows if row.difference]
     parts = [f"A = {comparison.a}, B = {comparison.b}", metric]
+    parts += [f"arm '{comparison.arm}'"] if comparison.arm != "tuned" else []
     if tested:
         parts.append(_range([row.examples for row in tested], "example"))
         parts.append(_range([len(row.seeds) for row in tested], "seed"))

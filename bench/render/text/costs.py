@@ -60,10 +60,10 @@ def _cells(row: Predicted) -> list[str]:
     cost, run = row.cost, row.run
     return [
         run.name,
-        run.recipe.method,
+        run.method,
         run.backend,
         "yes" if cost.fits else "no",
-        f"{cost.training / GIB:.1f} GB",
+        f"{cost.training / GIB:.1f} GB" if run.trained else "none",
         f"{cost.answering / GIB:.1f} GB",
         str(cost.batch),
         words.duration(cost.seconds),
@@ -110,7 +110,7 @@ def measured_as_data(row: CostRow) -> dict[str, Any]:
     run = row.stored[0].record.run
     return {
         "model": row.model,
-        "method": run.recipe.method,
+        "method": run.method,
         "backend": row.stored[0].record.backend.name,
         "parameters": row.cost.parameters,
         "tokens_per_second": row.cost.tokens_per_second,
@@ -125,7 +125,7 @@ def _measured(row: CostRow) -> list[str]:
     return [
         row.model,
         words.count(row.cost.parameters),
-        record.run.recipe.method,
+        record.run.method,
         record.backend.name,
         str(record.run.contract.budget),
         f"{row.cost.tokens_per_second:,.0f}",

@@ -57,8 +57,8 @@ def sentences(ladder: Ladder) -> list[str]:
 
 
 def seen(budget: Budget) -> str:
-    """Examples in all."""
-    return f"{budget.examples:,} examples"
+    """Examples in all, in words."""
+    return f"{budget.examples:,} examples" if budget.steps else "not trained"
 
 
 def markdown(ladder: Ladder) -> list[str]:

@@ -12,6 +12,7 @@ from bench.render.doubts import badge
 from bench.render.tables import clip, code, columns, md
 from bench.render.text import costs
 from bench.render.text import ladder as ladder_text
+from bench.render.text.beside import added, arms
 from bench.stats import Interval
 from bench.store.ledger import Stored
 
@@ -53,6 +54,7 @@ def markdown_group(group: Group, chart: str | None = None) -> list[str]:
         f"- **{md(note.badge)}** ({md(', '.join(note.models))}): {md(note.reason)}"
         for note in facts.notes(group)
     ]
+    lines += [*arms.markdown(group), *added.markdown(group)]
     if group.failures:
         lines += ["", "### Failed", "", *(f"- {md(line)}" for line in facts.failed(group))]
     if group.missing:
@@ -84,7 +86,7 @@ def readme_block(stored: Sequence[Stored], chart: str = "reports/twins/leaderboa
     lines = [_pipe(head), _pipe(["---:", "---", "---:", "---", "---:", "---", "---", "---:"])]
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
-        quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+        quality += _gain_cells(row)
         lines.append(
             _pipe([words.rank(row.rank), md(facts.sized_name(row)), *quality, *_cost_cells(row)[:2]])
         )
@@ -111,7 +113,7 @@ def _markdown_table(group: Group) -> list[str]:
     lines = [_pipe(head), _pipe("---:" if name in right else "---" for name in head)]
     for row in group.rows:
         quality = [f"**{words.score(row.tuned[MAIN].mean)}**", words.interval(row.tuned[MAIN])]
-        quality += [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+        quality += _gain_cells(row)
         quality += [words.score(row.tuned[kind].mean) for kind in others]
         cost = [*(md(cell) for cell in _cost_cells(row)), md(row.first.backend.name)]
         notes = md(", ".join(badge(doubt).name for doubt in row.doubts))
@@ -124,12 +126,19 @@ def _markdown_table(group: Group) -> list[str]:
     return lines
 
 
+def _gain_cells(row: BoardRow) -> list[str]:
+    """What tuning gained and its interval; a dash where nothing was trained."""
+    if not row.first.run.trained:
+        return [DASH, ""]
+    return [words.change(row.gain[MAIN].mean), words.change_interval(row.gain[MAIN])]
+
+
 def _cost_cells(row: BoardRow) -> list[str]:
     cost = row.cost
     return [
-        row.first.run.recipe.method,
+        row.first.run.method,
         words.count(cost.trainable_parameters),
-        f"{cost.tokens_per_second:,.0f}",
+        f"{cost.tokens_per_second:,.0f}" if row.first.run.trained else DASH,
         words.size(cost.memory),
         words.duration(cost.seconds),
     ]
@@ -152,7 +161,8 @@ def _terminal_group(group: Group, width: int) -> list[str]:
     notes = facts.notes(group)
     if group.rows:
         lines += [*_wrap(facts.headline(group), width), ""]
-        lines += [_quality_table(group, width), "", _cost_table(group, notes, width), ""]
+        lines += [_quality_table(group, width), *_further(group, width)]
+        lines += ["", _cost_table(group, notes, width), ""]
         lines += _wrap(facts.reading(group), width)
     lines += _wrap(group.contract.in_words(), width)
     for letter, note in zip(_letters(len(notes)), notes, strict=True):
@@ -171,6 +181,17 @@ def _terminal_group(group: Group, width: int) -> list[str]:
     return lines
 
 
+def _further(group: Group, width: int) -> list[str]:
+    """Tables beside the board's own, each with its notes."""
+    lines: list[str] = []
+    for table, notes in (
+        (arms.terminal(group), arms.notes(group)),
+        (added.terminal(group, width), added.beneath(group)),
+    ):
+        lines += [*table, *(line for note in notes for line in _wrap(note, width, indent="   "))]
+    return lines
+
+
 def _quality_table(group: Group, width: int) -> str:
     others = [kind for kind in KINDS if kind != MAIN] if width >= WIDE else []
     head = ["Rank", "Model", f"{LABELS[MAIN]}  [95%]", "Over base  [95%]"]
@@ -180,7 +201,7 @@ def _quality_table(group: Group, width: int) -> str:
             words.rank(row.rank),
             clip(facts.name(row), LONGEST_NAME[width >= WIDE]),
             _estimate(row.tuned[MAIN], words.score),
-            _estimate(row.gain[MAIN], words.change),
+            _estimate(row.gain[MAIN], words.change) if row.first.run.trained else DASH,
             *(words.score(row.tuned[kind].mean) for kind in others),
         ]
         for row in group.rows

@@ -7,15 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from bench.judge.beside.added import estimates
+from bench.judge.beside.arms import arms_of
 from bench.judge.board import MAIN, REFERENCES
+from bench.judge.compare import to_data
 from bench.judge.doubts import row_doubts
 from bench.judge.intervals import KINDS
 from bench.render import words
 from bench.render.doubts import Badge, badge
 from bench.render.tables import columns
+from bench.render.text.beside import added
+from bench.render.text.beside import arms as arms_text
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
-from bench.store.record import Stage
+from bench.store.record import BASE, BASE_CHAT, Stage
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: Characters of one answer; the record has the whole.
@@ -73,6 +78,12 @@ def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
     """The run in words, its curve and the chosen answers."""
     record = stored.record
     parts = [_title(stored, width), _facts(stored, width), "\n".join(_scores(stored))]
+    if arms := arms_of([stored]):
+        lines = [f"{arms_text.TITLE}: {arms_text.differences(arms)}.", arms_text.price(arms)]
+        parts.append("\n".join(textwrap.fill(line, width) for line in lines))
+    if found := estimates([stored]):
+        names = added.identities(estimate.metric for estimate in found)
+        parts.append("\n".join([*added.table(found), *names]))
     for name, field in (("Training", "loss"), ("Validation", "eval_loss")):
         losses = [point[field] for point in stored.curve if point.get(field) is not None]
         if curve := sparkline(losses):
@@ -90,6 +101,7 @@ def as_data(stored: Stored, chosen: Sequence[Answer]) -> dict[str, Any]:
         "record": stored.record.model_dump(mode="json"),
         "curve": stored.curve,
         "answers": [asdict(run) for run in chosen],
+        "added": [to_data(estimate) for estimate in estimates([stored])],
     }
 
 
@@ -120,7 +132,7 @@ def _facts(stored: Stored, width: int) -> str:
         memory += f", {words.size(spent.peak_gpu_memory)} GPU"
     pairs = [
         ("Model", f"{run.model.checkpoint}, {run.scale} scale, {run.model.licence}, seed {run.seed}"),
-        ("Method", f"{run.recipe.method}, {_recipe(stored)}"),
+        ("Method", f"{run.method}, {_recipe(stored)}" if run.trained else "none, the checkpoint as it is"),
         ("Backend", f"{record.backend.name}: {record.backend.reason}; {record.backend.precision}"),
         ("Spent", f"{spent.steps} of {budget.steps} steps, {spent.examples} of {budget.examples} examples, "
                   f"effective batch {spent.effective_batch} of {budget.effective_batch}"),
@@ -157,12 +169,17 @@ def _recipe(stored: Stored) -> str:
 
 def _scores(stored: Stored) -> list[str]:
     record = stored.record
-    names = {"tuned": "tuned", "base": "untuned", **REFERENCES}
+    names = {"tuned": "tuned", BASE: "untuned", BASE_CHAT: "untuned, in its own chat template"}
+    names |= {"retrieved": "untuned, with rows in its context", "both": "tuned, with rows in its context"}
+    names |= REFERENCES
     table = [["", *(LABELS[kind] for kind in KINDS)]]
     for row, name in names.items():
         if row in record.scores:
             table.append([name, *(words.score(record.scores[row][kind].mean) for kind in KINDS)])
-    table.append(["tuned over untuned", *(words.change(record.gain[kind].mean) for kind in KINDS)])
+    if not record.run.trained:
+        return columns([row for row in table if row[0] != "tuned"], right=range(1, len(KINDS) + 1))
+    over = "tuned over the better untuned" if BASE_CHAT in record.scores else "tuned over untuned"
+    table.append([over, *(words.change(record.gain[kind].mean) for kind in KINDS)])
     return columns(table, right=range(1, len(KINDS) + 1)) + _further(record.further)
 
 

@@ -21,13 +21,17 @@ def parts(comparison: Comparison) -> tuple[str, str]:
     """The word and what follows it."""
     worse = _moved(comparison, Finding.REGRESSED, "by")
     worse += [f"{name} fails now" for name in _names(comparison.found(Finding.NEWLY_FAILING))]
-    drops = [shift for shift in comparison.pooled if shift.drift and shift.shift.interval.mean < 0]
-    worse += [f"all models together by {-shift.shift.interval.mean:.3f} {shift.metric}" for shift in drops]
+    drops = [shift for shift in comparison.pooled if shift.is_drop]
+    worse += [
+        f"all models together by {abs(shift.shift.interval.mean):.3f} {shift.metric}" for shift in drops
+    ]
     luck = " on this seed" if comparison.on_one_seed else ""
     if worse:
         return f"Regressed{luck}", _with_rest(comparison, _some(worse))
     if better := _moved(comparison, Finding.IMPROVED, "by"):
         return f"Improved{luck}", _with_rest(comparison, f"{_some(better)}; no model regressed")
+    if changed := _moved(comparison, Finding.CHANGED, "by"):
+        return f"Changed{luck}", _with_rest(comparison, f"{_some(changed)}; this metric has no better side")
     judged = [row for row in comparison.rows if row.finding in JUDGED]
     if judged and all(row.identical or row.difference is None for row in judged):
         scores = sum(row.examples * len(row.seeds) for row in judged)

@@ -110,10 +110,11 @@ def _evidence(title: str, release: str, report: Report) -> list[str]:
     lines = [f"## {title}", ""]
     for stored in tried.records[:RECORDS]:
         estimate = stored.record.scores["tuned"][report.metric]
-        lines.append(
-            f"- `{stored.record.id}`: {report.metric} {words.score(estimate.mean)}, final loss "
-            f"{stored.record.final_loss:.4f}, {stored.record.spent.steps} steps"
+        loss = stored.record.final_loss
+        trained = (
+            "not trained" if loss is None else f"final loss {loss:.4f}, {stored.record.spent.steps} steps"
         )
+        lines.append(f"- `{stored.record.id}`: {report.metric} {words.score(estimate.mean)}, {trained}")
     for failure in tried.failures[:1]:
         lines += [f"- `{failure.id}` died at stage '{failure.stage}': `{failure.reason}`", "", "```text"]
         lines += [*_anywhere(failure.traceback).strip().splitlines()[-TRACE:], "```"]

@@ -18,12 +18,12 @@ from bench.errors import RecordError, UnknownName
 from bench.judge.doubts import LEAKED_SCORE, LEAKED_WORDS, THRESHOLDS, Code, Doubt, row_doubts
 from bench.spec import called
 from bench.store.ledger import Stored
-from bench.store.record import Record
+from bench.store.record import BASE, BASE_CHAT, Record
 from bench.store.scores import METRIC, Floats, aligned, series, units
 from bench.store.sides import Slot, newest
 
 #: Rows that a tuned model is held against; a reference row is not trained.
-REFERENCES = ("base", "copy", "nearest")
+REFERENCES = (BASE, BASE_CHAT, "copy", "nearest")
 #: The chance that a smaller difference than the rows' own would come out by luck alone.
 ALPHA = 0.05
 
@@ -129,7 +129,8 @@ def _leak(records: Sequence[Record], rows: Sequence[_Scores], metric: str) -> It
 def _read(model: str, runs: Sequence[Stored], metric: str) -> _Scores | None:
     scores: dict[str, Floats] = {}
     groups: tuple[str, ...] = ()
-    for row in ("tuned", *REFERENCES):
+    references = [row for row in REFERENCES if row not in (BASE, BASE_CHAT) or runs[0].record.run.trained]
+    for row in ("tuned", *references):
         try:
             scores[row], ids, labels = aligned([series(run, (metric,), row) for run in runs], metric)
         except (RecordError, UnknownName):

@@ -2,7 +2,7 @@
 
 A doubt changes no rank and stops nothing: a row that may not be ranked is refused or stands in another
 table. Doubts about one row need its records alone. Those that compare rows or need scores per example are
-in `bench.judge.table_doubts`. `THRESHOLDS` is the only place that says how much of a fault is too much.
+in `bench.judge.doubts.table`. `THRESHOLDS` is the only place that says how much of a fault is too much.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.stats import Interval
-from bench.store.record import Record
+from bench.store.record import BASE, BASE_CHAT, Record
 
 
 class Code(StrEnum):
@@ -22,8 +22,10 @@ class Code(StrEnum):
     ONE_SEED = "one-seed"
     MINI = "mini"
     DEQUANTISED = "dequantised"
+    ADAPTER = "adapter"
     END_TOKEN = "end-token"
     OWN_TEMPLATE = "own-template"
+    CHAT_BASE = "chat-base"
     TUNED = "tuned"
     REPEATED_EPOCHS = "repeated-epochs"
     TRUNCATED_TRAINING = "truncated-training"
@@ -91,17 +93,23 @@ def _circumstances(records: Sequence[Record]) -> Iterator[Doubt]:
     reasons = dict.fromkeys(reason for record in records for reason in record.backend.fallbacks)
     if reasons:
         yield Doubt(Code.FALLBACK, run.name, names=tuple(reasons))
-    if len(records) == 1:
+    if len(records) == 1 and run.trained:
         yield Doubt(Code.ONE_SEED, run.name)
     if run.scale == "mini":
         yield Doubt(Code.MINI, run.name)
     if run.checkpoint.dequantised_from:
         yield Doubt(Code.DEQUANTISED, run.name, names=(run.checkpoint.dequantised_from,))
+    if base := run.checkpoint.base:
+        names = (run.checkpoint.source, str(run.checkpoint.adapter)[:8], base.revision[:8])
+        yield Doubt(Code.ADAPTER, run.name, names=names)
     disagreements = dict.fromkeys(filter(None, (record.backend.end_token for record in records)))
     if disagreements:
         yield Doubt(Code.END_TOKEN, run.name, names=tuple(disagreements))
     if run.template != run.contract.template:
         yield Doubt(Code.OWN_TEMPLATE, run.name, names=(run.template,))
+    bases = [records[0].scores[row]["rougeL"].mean for row in (BASE, BASE_CHAT) if row in records[0].scores]
+    if len(set(bases)) > 1:
+        yield Doubt(Code.CHAT_BASE, run.name, names=(run.template,), values=tuple(bases))
     if run.tuned_in:
         yield Doubt(Code.TUNED, run.name, count=run.tuned_in)
 

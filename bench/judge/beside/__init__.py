@@ -1,0 +1,1 @@
+"""What stands beside the table of a board: metrics that were added, and arms that retrieve."""

@@ -1,0 +1,1 @@
+"""Tables that stand beside the board's own, as text."""

@@ -1,0 +1,1 @@
+"""Answering with training rows in the context: an index of them, its search, and the prompts."""

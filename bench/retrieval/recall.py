@@ -1,0 +1,95 @@
+"""Recall of a retriever: does it find the training rows that would help?
+
+No training row shares a test question's group, or it would have been removed, so nothing is labelled as the
+row to find. Instead the references say it: a row helps most whose answer overlaps most with a reference
+(`Overlap`: F1 over words, rare words weighing more), and rows of equal overlap are equally good. Recall at k
+is the share of test questions of which the k rows found hold such a row. It is taken over the questions whose
+best overlap is at least `HELPFUL`: below that the best row is best by chance words, and finding it would show
+nothing (in course-qa the best rows above it are about the question's subject, those below 0.2 are not). How
+many questions that are is part of the result; where there is none, there is no recall. The rows are those
+that the search found, whether or not a prompt had room for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.retrieval.index import RowIndex
+from bench.spec import Example
+
+#: Overlap from which on a training answer helps.
+HELPFUL = 0.25
+_TIE = 1e-12
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of `questions` test questions of which a best row was found; none where there are none."""
+
+    value: float | None
+    questions: int
+
+
+def recall(index: RowIndex, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
+    """Recall of the places `found` for each example."""
+    overlap = Overlap(index)
+    hits = []
+    for example, places in zip(examples, found, strict=True):
+        values = overlap.of(example.answers)
+        best = float(values.max())
+        if best >= HELPFUL:
+            hits.append(any(values[place] >= best - _TIE for place in places))
+    return Recall(sum(hits) / len(hits) if hits else None, len(hits))
+
+
+class Overlap:
+    """F1 over words of texts with the answers of all rows of an index, words weighted by their rarity.
+
+    A word's weight is ln((1 + N) / (1 + df)) over the N answers, of which df hold it: a word of all answers
+    weighs nothing. Precision and recall are shares of weight, each occurrence counted.
+    """
+
+    def __init__(self, index: RowIndex) -> None:
+        self._words = index.words
+        self._rows = len(index.rows)
+        counted = [
+            (place, Counter(self._words(answer)))
+            for place, row in enumerate(index.rows)
+            for answer in row.answers
+        ]
+        frequency = Counter(word for _, count in counted for word in count)
+        self._total = len(counted)
+        self._weight = {word: log((1 + self._total) / (1 + df)) for word, df in frequency.items()}
+        self._place = np.array([place for place, _ in counted])
+        self._length = np.array([self._weighed(count) for _, count in counted])
+        postings: dict[str, list[tuple[int, int]]] = {}
+        for number, (_, count) in enumerate(counted):
+            for word, times in count.items():
+                postings.setdefault(word, []).append((number, times))
+        self._postings = {word: np.array(held) for word, held in postings.items()}
+
+    def of(self, references: Sequence[str]) -> NDArray[np.float64]:
+        """(rows,) the highest F1 between one of the references and one of a row's answers."""
+        best = np.zeros(self._rows)
+        for reference in references:
+            words = Counter(self._words(reference))
+            common = np.zeros(len(self._length))
+            for word, times in words.items():
+                if word in self._postings:
+                    held = self._postings[word]
+                    common[held[:, 0]] += self._weight[word] * np.minimum(held[:, 1], times)
+            whole = self._length + self._weighed(words)
+            f1 = np.divide(2 * common, whole, out=np.zeros_like(common), where=whole > 0)
+            np.maximum.at(best, self._place, f1)
+        return best
+
+    def _weighed(self, count: Counter[str]) -> float:
+        """The weight of all words; one that no answer holds weighs as much as any can."""
+        most = log(1 + self._total)
+        return sum(self._weight.get(word, most) * times for word, times in count.items())

@@ -1,0 +1,52 @@
+"""Options of a run's arms: which of them answer with training rows in the context, and how rows are found."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from bench.errors import RequestError, UnknownName
+from bench.retrieval import index
+from bench.spec import Arm, Retrieval
+from bench.verbs.options import whole
+
+#: The arm that every run has.
+TUNED = "tuned"
+#: More rows than this have no room in any prompt.
+MOST_ROWS = 100
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    arms = parser.add_argument_group("to tune or to retrieve, part of the contract")
+    arms.add_argument(
+        "--arms",
+        default=TUNED,
+        metavar="NAME,...",
+        help="tuned; retrieved (untuned, with training rows in its context); both (tuned, likewise)",
+    )
+    arms.add_argument(
+        "--retriever", default="bm25", choices=["bm25", "dense"], help="bm25; dense is not in this version"
+    )
+    arms.add_argument(
+        "--rows", type=whole(1, MOST_ROWS), default=3, metavar="K", help="training rows of a question (3)"
+    )
+
+
+def retrieval(args: argparse.Namespace) -> Retrieval | None:
+    """What the options ask for; none for the tuned arm alone. Raises `RequestError`."""
+    names = [name for name in (part.strip() for part in args.arms.split(",")) if name]
+    for name in names:
+        if name not in (TUNED, *get_args(Arm)):
+            raise UnknownName("arm", name, (TUNED, *get_args(Arm)))
+    arms = tuple(arm for arm in get_args(Arm) if arm in names)
+    if not arms:
+        if args.retriever != "bm25":
+            raise RequestError(f"--retriever {args.retriever} is of arms that retrieve; add --arms retrieved")
+        return None
+    if args.retriever == "dense":
+        raise RequestError(
+            "--retriever dense: embeddings in ChromaDB are not part of this version; use --retriever bm25"
+        )
+    index.check_installed()
+    return Retrieval(arms=arms, retriever=index.IDENTITY, rows=args.rows)
