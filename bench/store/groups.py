@@ -8,13 +8,14 @@ with the groups of most count, of as many the one that finished first.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from bench.cache import cache_root
-from bench.digest import digest
 from bench.errors import Unreadable
 from bench.files import LARGEST, json_value
 from bench.spec import DataRef
@@ -23,7 +24,8 @@ from bench.store.record import Record
 
 def groups_digest(ids: Sequence[str], groups: Sequence[str]) -> str:
     """Stands for the groups of some examples, whatever their order."""
-    return digest(sorted(zip(ids, groups, strict=True)))[:20]
+    pairs = sorted(zip(ids, groups, strict=True))
+    return hashlib.sha256("\0".join(chain.from_iterable(pairs)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def prepared_file(data: DataRef) -> Path | None:
