@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +34,24 @@ def kept_digest(file: Path) -> str:
     value = file_digest(file)
     keep(kept, json.dumps({"sha256": value}))
     return value
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache that `make` fills, whole or not at all; a quicker process may have made it."""
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".fresh-", dir=folder.parent))
+    try:
+        make(fresh)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another process was quicker
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
 
 
 def keep(file: Path, text: str) -> None:

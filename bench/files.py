@@ -103,6 +103,17 @@ def json_value(file: Path, largest: int = LARGEST_DESCRIPTION) -> Any:
     return value
 
 
+def json_object(content: bytes, source: Path, what: str = "") -> dict[str, Any]:
+    """The JSON object that a part of `source` is; `what` names the part. Raises `Unreadable`."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Unreadable(source, f"{what}is not JSON; cut short?") from None
+    if not isinstance(value, dict):
+        raise Unreadable(source, f"{what}is no JSON object")
+    return value
+
+
 def check_tree(folder: Path) -> None:
     """Raise `Unreadable` for anything below a folder that is neither a file nor a folder, links included.
 

@@ -12,6 +12,7 @@ from bench.launch import preflight
 from bench.run import plan as planning
 from bench.run.encode import encode_all, encode_prompt
 from bench.run.identity import Run
+from bench.run.job import Job, write_selection
 from bench.spec import Budget, Contract, Decoding, Example
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
@@ -61,6 +62,24 @@ def mini_run(
     )
     (run,) = planning.plan([(spec, origin)], [seed], contract, "mini", "cpu", provenance.versions(), backend)
     return run, folder
+
+
+def job_for(run: Run, folder: Path, selection: prepare.Selection, workspace: Path, **fields: Any) -> Job:
+    """A run's job in a workspace of its own; what it selects is written beside it."""
+    place = workspace / "selection.json"
+    workspace.mkdir(parents=True, exist_ok=True)
+    write_selection(place, selection)
+    return Job(
+        run=run,
+        checkpoint_folder=str(folder),
+        selection=str(place),
+        workspace=str(workspace),
+        threads=1,
+        command="bench run",
+        commit=None,
+        dirty=False,
+        **fields,
+    )
 
 
 def encoded(run: Run, loaded: Loaded, examples: list[Example] | None = None) -> list[Encoded]:

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from runs import course, mini_run
+from runs import course, job_for, mini_run
 
 from bench.run import attempt
-from bench.run.job import PENDING, Job, write_selection
+from bench.run.job import PENDING
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Record
 
@@ -39,20 +39,9 @@ def finished(model: str, seed: int = 0) -> Stored:
     steps = 12 if (model, seed) == (LORA, 0) else 3
     run, twin = mini_run(model, steps=steps, seed=seed, new_tokens=16, learning_rate=1e-2)
     ledger = Ledger(folder())
-    selection = folder() / "selection.json"
     chosen = course(limit=40)
-    write_selection(selection, replace(chosen, followed=chosen.followed[:4]))
     workspace = ledger.workspace(run.id)
-    job = Job(
-        run=run,
-        checkpoint_folder=str(twin),
-        selection=str(selection),
-        workspace=str(workspace),
-        threads=1,
-        command="bench run",
-        commit=None,
-        dirty=False,
-    )
+    job = job_for(run, twin, replace(chosen, followed=chosen.followed[:4]), workspace)
     attempt.execute(job, emit=_ignore)
     pending = workspace / PENDING
     record = Record.model_validate_json(pending.read_bytes())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hub import Hub
-from runs import course, mini_run, prompts, trained
+from runs import course, job_for, mini_run, prompts, trained
 from test_hub_runs import WHOLE, Ask, ask, hub  # noqa: F401  (fixtures)
 
 from bench import provenance, registry
@@ -22,7 +22,7 @@ from bench.render.doubts import badge
 from bench.run import attempt
 from bench.run import plan as planning
 from bench.run.generate import complete
-from bench.run.job import PENDING, Job, write_selection
+from bench.run.job import PENDING
 from bench.spec import Budget
 from bench.store.record import Record
 from bench.train import adapter
@@ -92,18 +92,7 @@ def test_it_answers_as_the_model_that_was_tuned_and_the_row_says_what_it_is(
     contract = like.contract.model_copy(update={"budget": Budget(steps=0, effective_batch=8)})
     versions = provenance.versions()
     (run,) = planning.plan([(spec, checkpoint)], [0], contract, "full", "cpu", versions, "transformers")
-    write_selection(tmp_path / "selection.json", FEW)
-    job = Job(
-        run=run,
-        checkpoint_folder=str(own),
-        selection=str(tmp_path / "selection.json"),
-        workspace=str(tmp_path),
-        threads=1,
-        command="bench run",
-        commit=None,
-        dirty=False,
-    )
-    attempt.execute(job, emit=lambda _: None)
+    attempt.execute(job_for(run, own, FEW, tmp_path), emit=lambda _: None)
     lines = (tmp_path / "completions.jsonl").read_text().splitlines()
     assert [json.loads(line)["tuned"] for line in lines] == tuned[1]
     record = Record.model_validate_json((tmp_path / PENDING).read_bytes())

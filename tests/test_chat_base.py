@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from records import make_record
-from runs import course, mini_run
+from runs import course, job_for, mini_run
 
 from bench.cli import run_verb
 from bench.digest import file_digest
@@ -22,7 +22,7 @@ from bench.render.card import model_card
 from bench.render.page import page
 from bench.render.text import leaderboard
 from bench.run import attempt
-from bench.run.job import PENDING, Job, write_selection
+from bench.run.job import PENDING
 from bench.score.rows import means
 from bench.stats import Interval, paired_interval
 from bench.store.ledger import Ledger, Stored
@@ -50,21 +50,8 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> Carried:
         ledger = Ledger(out)
         workspace = ledger.workspace(run.id)
         few = replace(course(), train=course().train[:8], eval=course().eval[:6], followed=())
-        write_selection(out / "selection.json", few)
-        attempt.execute(
-            Job(
-                run=run,
-                checkpoint_folder=str(folder),
-                selection=str(out / "selection.json"),
-                workspace=str(workspace),
-                threads=1,
-                command="bench run",
-                commit=None,
-                dirty=False,
-                untuned=str(ledger.untuned),
-            ),
-            emit=lambda _: None,
-        )
+        job = job_for(run, folder, few, workspace, untuned=str(ledger.untuned))
+        attempt.execute(job, emit=lambda _: None)
         record = Record.model_validate_json((workspace / PENDING).read_bytes())
         (workspace / PENDING).unlink()
         ledger.publish(record, workspace)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from runs import course, mini_run
+from runs import course, job_for, mini_run
 from safetensors.torch import load_file
 
 from bench import registry
@@ -20,7 +20,7 @@ from bench.errors import BudgetError, RequestError
 from bench.launch.process import Pool
 from bench.launch.ranks import spread
 from bench.run import plan as planning
-from bench.run.job import PENDING, Job, write_selection
+from bench.run.job import PENDING
 from bench.spec import Recipe
 from bench.store.record import CURVE, Record
 
@@ -37,21 +37,9 @@ def pool() -> Iterator[Pool]:
 
 def carry_out(pool: Pool, model: str, workspace: Path, **recipe: Any) -> list[dict[str, Any]]:
     """The events of one run of a twin."""
-    workspace.mkdir()
     few = replace(course(), train=course().train[:40], eval=course().eval[:8], followed=course().eval[:4])
-    write_selection(workspace / "selection.json", few)
     run, folder = mini_run(model, steps=3, new_tokens=2, **recipe)
-    job = Job(
-        run=run,
-        checkpoint_folder=str(folder),
-        selection=str(workspace / "selection.json"),
-        workspace=str(workspace),
-        threads=1,
-        command="bench run",
-        commit=None,
-        dirty=False,
-    )
-    pool.submit(job, {})
+    pool.submit(job_for(run, folder, few, workspace), {})
     events: list[dict[str, Any]] = []
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:

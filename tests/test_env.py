@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import printed
 
 from bench import __version__, devices
 from bench.cli import run_verb
@@ -92,10 +92,7 @@ def test_it_is_quick_and_loads_no_torch() -> None:
         "import sys\nfrom bench.cli import run_verb\nrun_verb(['env'])\n"
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )
-    before = os.times()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    assert done.stdout.strip().endswith("[]")
+    text, spent = printed("-c", code)
+    assert text.strip().endswith("[]")
     if devices.here().device == "cpu":
         assert spent < 3  # processor seconds; under 1 on an idle machine

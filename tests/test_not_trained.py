@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from runs import course, mini_run
+from runs import course, job_for, mini_run
 from test_cost import CONTRACT
 
 from bench import registry
@@ -21,7 +21,7 @@ from bench.render import facts
 from bench.render.page import page
 from bench.render.text import leaderboard
 from bench.run import attempt, cost
-from bench.run.job import PENDING, Job, write_selection
+from bench.run.job import PENDING
 from bench.spec import Budget
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import Record
@@ -171,18 +171,7 @@ def test_no_trainer_and_no_adapter_is_made(
         monkeypatch.setattr(peft, name, refuse)
     run, folder = mini_run(model, steps=0, new_tokens=4)
     few = replace(course(), train=course().train[:8], eval=course().eval[:4], followed=())
-    write_selection(tmp_path / "selection.json", few)
-    job = Job(
-        run=run,
-        checkpoint_folder=str(folder),
-        selection=str(tmp_path / "selection.json"),
-        workspace=str(tmp_path),
-        threads=1,
-        command="bench run",
-        commit=None,
-        dirty=False,
-    )
-    attempt.execute(job, emit=lambda _: None)
+    attempt.execute(job_for(run, folder, few, tmp_path), emit=lambda _: None)
     record = Record.model_validate_json((tmp_path / PENDING).read_bytes())
     assert record.backend.quantisation == ("nf4, double" if run.recipe.method == "qlora" else None)
     assert record.backend.adapter_type is None

@@ -8,8 +8,6 @@ anything starts. Pickled weights and code are never loaded.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import files
-from bench.cache import cache_root, kept_digest
+from bench.cache import cache_root, kept_digest, made_once
 from bench.digest import digest
 from bench.errors import RequestError, UnsafeRequest
 from bench.run.identity import Checkpoint
@@ -130,20 +128,7 @@ def loadable(place: Path, checkpoint: Checkpoint) -> Path:
         raise RequestError(f"{place}: has changed since the run was planned; start it again")
     versions = [metadata.version(name) for name in ("peft", "transformers")]
     folder = cache_root() / "adapters" / digest([checkpoint.revision, *versions])[:20]
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".fresh-", dir=folder.parent))
-    try:
-        _merge(place, adapter, base, fresh)
-        try:
-            fresh.rename(folder)
-        except OSError:  # another process was quicker
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
+    return made_once(folder, lambda fresh: _merge(place, adapter, base, fresh))
 
 
 def _merge(place: Path, adapter: Adapter, base: Checkpoint, target: Path) -> None:

@@ -12,8 +12,6 @@ where weights are expanded, because the registry reads a file's facts without th
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -21,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.cache import cache_root, keep, kept_digest
+from bench.cache import cache_root, keep, kept_digest, made_once
 from bench.digest import digest
 from bench.errors import RequestError, Unreadable
 from bench.files import json_value, opened
@@ -97,19 +95,7 @@ def loadable(checkpoint: Path, revision: str) -> Path:
     if identity != revision:
         raise RequestError(f"{checkpoint}: has changed since the run was planned; start it again")
     folder = _folder(identity, "weights", _version(checkpoint), metadata.version("transformers"))
-    if folder.is_dir():
-        return folder
-    fresh = Path(tempfile.mkdtemp(prefix=".fresh-", dir=folder.parent))
-    try:
-        _expand(checkpoint, fresh)
-        try:
-            fresh.rename(folder)
-        except OSError:  # another process was quicker
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder
+    return made_once(folder, lambda fresh: _expand(checkpoint, fresh))
 
 
 def _version(file: Path) -> str:

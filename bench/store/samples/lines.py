@@ -8,7 +8,6 @@ perplexities) is left out. Of several files of a task the newest counts.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,15 +87,8 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         number = 0
         while line := handle.readline(LONGEST_LINE):
             number += 1
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                raise Unreadable(file, f"line {number} is not JSON; cut short?") from None
-            if not isinstance(row, dict):
-                raise Unreadable(file, f"line {number} is no JSON object")
-            yield number, row
+            if line.strip():
+                yield number, files.json_object(line, file, f"line {number} ")
 
 
 def _metrics(row: dict[str, Any]) -> list[str]:

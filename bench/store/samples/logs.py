@@ -7,7 +7,6 @@ averaged. A sample that ended in an error has no score. The digest of a document
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ def _task(head: Any) -> str | None:
 
 
 def _plain(path: Path) -> tuple[dict[str, Any], Iterator[Any]]:
-    log = _value(files.content(path), path)
+    log = files.json_object(files.content(path), path)
     samples = log.get("samples")
     return log, iter(samples if isinstance(samples, list) else [])
 
@@ -85,7 +84,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> dict[str, Any]:
     if archive.getinfo(name).file_size > files.LARGEST:
         raise Unreadable(path, f"{name} is larger than {files.LARGEST >> 20:,} MiB")
     try:
-        return _value(archive.read(name), path, f"{name} ")
+        return files.json_object(archive.read(name), path, f"{name} ")
     except Unreadable:
         raise
     except NotImplementedError:
@@ -99,16 +98,6 @@ def _teach(archive: zipfile.ZipFile) -> None:
     if any(info.compress_type == ZSTANDARD for info in archive.infolist()):
         with suppress(ImportError):
             import zipfile_zstd  # noqa: F401  (it adds the method when imported)
-
-
-def _value(content: bytes, path: Path, what: str = "") -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        raise Unreadable(path, f"{what}is not JSON; cut short?") from None
-    if not isinstance(value, dict):
-        raise Unreadable(path, f"{what}is no JSON object")
-    return value
 
 
 def _gather(sample: Any, task: str, gathered: Gathered, path: Path) -> None:
