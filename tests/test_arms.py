@@ -135,6 +135,18 @@ def arms() -> tuple[Arms, Run, Any]:
     return made, run, tokenizer
 
 
+def test_a_test_question_among_the_training_rows_stops_the_arms(arms: tuple[Arms, Run, Any]) -> None:
+    from dataclasses import replace
+
+    from runs import course
+
+    _, run, tokenizer = arms
+    sound = course(limit=30)
+    leaking = replace(sound, train=(*sound.train, sound.eval[0]))
+    with pytest.raises(DataError, match=f"'{sound.eval[0].id}' is, or paraphrases, a test example"):
+        arms_of(run, tokenizer, leaking, [[0]] * 30)
+
+
 def test_prompts_of_arms_hold_training_rows_and_the_whole_question(arms: tuple[Arms, Run, Any]) -> None:
     from runs import course
 
