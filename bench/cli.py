@@ -81,7 +81,7 @@ def run_verb(arguments: list[str]) -> int:
             for piece in output.pieces:
                 print(printable(piece), end="", flush=True)
     except BenchError as error:
-        _complain(error, as_json=args.json)
+        _complain(error, args.json, config.with_source(str(error), args))
         return error.exit_code
     except KeyboardInterrupt:
         print("bench: interrupted; the same command resumes", file=sys.stderr)
@@ -160,10 +160,11 @@ def _for_terminal(text: str) -> str:
     return colour.painted(text)
 
 
-def _complain(error: BenchError, as_json: bool) -> None:
+def _complain(error: BenchError, as_json: bool, message: str = "") -> None:
+    message = message or str(error)
     if as_json:
-        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
-    for line in str(error).splitlines():
+        print(json.dumps({"error": type(error).__name__, "message": message}))
+    for line in message.splitlines():
         print(f"bench: {printable(line)}", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 from processes import printed
 
 from bench.cli import VERBS, run_verb
-from bench.verbs.help import topics
+from bench.verbs.help import laid_out, topics
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,18 @@ def test_a_topic_is_told_from_the_page_that_holds_it(topic: str, capsys: pytest.
     assert sum(f"<!-- help: {topic} -->" in page for page in pages) == 1
     assert 200 < len(text) < 4000
     assert "](" not in text
+
+
+def test_a_topic_keeps_to_the_terminal_and_its_items_apart(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_verb(["help", "contract"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line[:2] for line in lines if line[:1].isdigit()] == [f"{n}." for n in range(1, 9)]
+    code = "One\ntwo.\n\n```sh\nbench run\nbench plan\n```\nThree\nfour."
+    assert laid_out(code, 80) == "One two.\n\n```sh\nbench run\nbench plan\n```\nThree four."
 
 
 def test_every_marked_text_is_a_topic() -> None:

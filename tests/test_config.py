@@ -167,6 +167,10 @@ def test_a_mistake_of_a_variable_names_it(
 ) -> None:
     monkeypatch.setenv("BENCH_EVAL_LIMIT", "many")
     assert "BENCH_EVAL_LIMIT: expected a whole number" in refused(capsys, "plan")
+    monkeypatch.setenv("BENCH_EVAL_LIMIT", "20")
+    monkeypatch.setenv("BENCH_BUDGET", "abc")
+    assert "--budget abc: expected STEPSxBATCH" in (line := refused(capsys, "plan"))
+    assert "(from BENCH_BUDGET)" in line
 
 
 def test_an_empty_variable_is_unset(

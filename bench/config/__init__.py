@@ -33,7 +33,18 @@ from bench.config.parsers import (
 from bench.config.values import as_text, as_toml, converted
 from bench.errors import RequestError
 
-__all__ = ["OPTION", "add", "parsed", "told", "sources", "toml", "options", "parsers_of", "variable"]
+__all__ = [
+    "OPTION",
+    "add",
+    "parsed",
+    "told",
+    "with_source",
+    "sources",
+    "toml",
+    "options",
+    "parsers_of",
+    "variable",
+]
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +91,13 @@ def sources(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Option -> value and where it came from, for those that did not come from the command line."""
     held: Mapping[str, tuple[str, Any]] = getattr(args, "sources", {})
     return {name: {"value": value, "from": source} for name, (source, value) in held.items()}
+
+
+def with_source(message: str, args: argparse.Namespace) -> str:
+    """A complaint about an option, with the place that its value came from if it is not the command line."""
+    name = message.split(" ", 1)[0].rstrip(":").removeprefix("--")
+    held = sources(args).get(name) if message.startswith("--") else None
+    return f"{message} (from {held['from']})" if held else message
 
 
 def toml(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:

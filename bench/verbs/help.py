@@ -16,9 +16,15 @@ from bench import files
 from bench.config import parsers
 from bench.errors import UnknownName
 from bench.packaged import ROOT
+from bench.render.tables import wrap
 from bench.verbs import Output
+from bench.verbs.options import width
 
 MARKED = re.compile(r"<!-- help: ([\w-]+) -->\n(.*?)<!-- end of help -->", re.DOTALL)
+#: The mark of an item of a list, a block of code, and a line break within a paragraph or an item.
+ITEM = re.compile(r"(- |\d+\. )")
+CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+BREAK = re.compile(r"(?<=[^\n])\n(?!\n|\Z|- |\d+\. |[|#]) *")
 #: Topics that are made from the program itself.
 MADE = ("commands", "schema")
 #: The verb whose options many others share, and from how many on they are not told again.
@@ -43,7 +49,7 @@ def execute(args: argparse.Namespace) -> Output:
     if args.topic == "schema":
         return Output(json.dumps(schema(), indent=1), schema())
     if args.topic in texts:
-        return _of(args.topic, texts[args.topic])
+        return _of(args.topic, laid_out(texts[args.topic], width()))
     if args.topic in verbs:
         return _of(args.topic, verbs[args.topic].format_help().rstrip())
     raise UnknownName("topic", args.topic, [*texts, *MADE, *verbs])
@@ -56,6 +62,21 @@ def topics() -> dict[str, str]:
         for name, text in MARKED.findall(files.text(page)):
             held[name] = re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text).strip()
     return dict(sorted(held.items()))
+
+
+def laid_out(text: str, columns: int) -> str:
+    """Markdown with its paragraphs and items broken anew at a width; tables and code stay as they are."""
+    parts = CODE.split(text)
+    return "".join(part if number % 2 else _broken(part, columns) for number, part in enumerate(parts))
+
+
+def _broken(text: str, columns: int) -> str:
+    lines = []
+    for line in BREAK.sub(" ", text).split("\n"):
+        mark = ITEM.match(line)
+        fixed = not line or line[0] in "|#"
+        lines += [line] if fixed else wrap(line, " " * len(mark[0]) if mark else "", width=columns)
+    return "\n".join(lines)
 
 
 def schema() -> dict[str, Any]:
