@@ -72,6 +72,22 @@ def test_an_adapter_has_as_many_numbers_as_peft_makes(empty: Any, name: str) -> 
     assert shape.adapter(recipe.rank, recipe.targets) == trained
 
 
+@pytest.mark.parametrize("name", ["gpt2", "bart-large-xsum", "llama-3.1-8b"])
+def test_freezing_costs_whole_weights_and_trains_the_last_blocks_and_the_head(empty: Any, name: str) -> None:
+    from bench.train.freeze import freeze
+
+    spec = registry.find_model(name)
+    shape = shape_of(spec.config)
+    assert shape is not None
+    recipe = spec.recipe.model_copy(update={"method": "freeze", "last_blocks": 2})
+    freeze(empty[name], 2, encoder_decoder=spec.objective == "seq2seq")
+    trained = sum(parameter.numel() for parameter in empty[name].parameters() if parameter.requires_grad)
+    empty[name].requires_grad_(True)
+    setting = cost.Setting(shape, spec.parameters, recipe, "transformers", "cpu")
+    assert setting.trained == pytest.approx(trained, rel=0.01)
+    assert setting.weights() == 4 * spec.parameters
+
+
 def test_a_config_without_the_facts_has_no_shape() -> None:
     assert shape_of({"model_type": "mamba", "hidden_size": 768}) is None
 

@@ -144,8 +144,12 @@ class Setting:
     @property
     def trained(self) -> int:
         """Numbers that are trained."""
-        recipe = self.recipe
-        return self.parameters if recipe.method == "full" else self.shape.adapter(recipe.rank, recipe.targets)
+        recipe, shape = self.recipe, self.shape
+        if recipe.adapter:
+            return shape.adapter(recipe.rank, recipe.targets)
+        if recipe.method == "freeze":  # norms and biases aside
+            return shape.last_linear(recipe.last_blocks) + shape.vocabulary * shape.hidden
+        return self.parameters
 
     @property
     def rest(self) -> int:
@@ -154,7 +158,7 @@ class Setting:
 
     def weights(self) -> float:
         """Bytes of the checkpoint's weights."""
-        if self.recipe.method == "full":
+        if not self.recipe.adapter:
             return 4 * self.parameters
         if self.recipe.method == "lora" or self.device == "mps":
             return self.number * self.parameters
@@ -165,7 +169,7 @@ class Setting:
         """Bytes of training on so many tokens at once, in rows of `length`."""
         shape, recipe = self.shape, self.recipe
         moments = 2 if recipe.optimizer.endswith(EIGHT_BIT_OPTIMIZERS) and self.device != "mps" else 8
-        added = 0 if recipe.method == "full" else 4
+        added = 4 if recipe.adapter else 0
         spent = self.weights() + self.trained * (added + 4 + moments)
         layer = KEPT * self.number * self._activations(length)
         layers = shape.layers + shape.encoder_layers
@@ -182,8 +186,8 @@ class Setting:
     def answering(self, batch: int, prompt: int, new_tokens: int) -> float:
         """Bytes of answering so many prompts of `prompt` tokens at once."""
         shape = self.shape
-        spent = self.weights() + (0 if self.recipe.method == "full" else self.number * self.trained)
-        if self.recipe.method == "full" and self.number < 4:
+        spent = self.weights() + (self.number * self.trained if self.recipe.adapter else 0)
+        if not self.recipe.adapter and self.number < 4:
             spent += self.number * self.parameters  # a copy in the computing type
         elif self.recipe.method == "qlora" and self.backend != "unsloth" and self.number < 4:
             spent += self.number * self.rest

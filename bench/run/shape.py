@@ -64,6 +64,14 @@ class Shape:
         ways = 3 if self.gated else 2
         return 8 * self.hidden + 2 * self.kv_heads * self.head_dim + ways * self.intermediate
 
+    def last_linear(self, blocks: int) -> int:
+        """Numbers in the linear layers of the decoder's last blocks."""
+        one = sum(
+            each.inputs * each.outputs * (each.count - self.encoder_layers) // self.layers
+            for each in self.linears
+        )
+        return blocks * one
+
     def adapter(self, rank: int, targets: Literal["all-linear"] | Sequence[str]) -> int:
         """Numbers of a LoRA adapter."""
         return sum(
