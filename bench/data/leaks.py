@@ -1,27 +1,4 @@
-"""Training examples that give away a held-out one in another spelling.
-
-Texts are folded first (`spelling`: Unicode, tags, entities, look-alike letters, polite words), candidates come
-from an index of rare n-grams of letters (`index`), and a candidate is a leak where at most a word or two
-changed, where the n-grams of letters agree, or where one text stands within the other. A rule that catches
-more also drops sound rows: Dolly asks the same question about a hundred countries. So training questions that
-differ from a held-out one in the same word are a series and stay, and the thresholds below were taken where
-`python -m benchmarks.leaks` finds at most 5% kept in every line and fewer than 0.5% of Dolly's rows removed:
-
-    kept by the training side                       course-qa   course export   Dolly
-    12 spellings: soft hyphens, zero width, NFD,
-      accents, full width, entities, tags, ...          0%           0%          0%
-    two words swapped                                   0.5%         2.8%        1.0%
-    an article dropped                                  0%           0%          0%
-    one word added                                      2.0%         3.3%        4.5%
-    one word replaced                                   2.0%         3.9%        3.0%
-    a polite prefix                                     0%           0%          0%
-    one letter wrong                                    0%           1.7%        0%
-    the answer copied with one letter wrong             0%           0.6%        3.5%
-    rows removed from the data as they are              0%           1.18%       0.38%
-      of these, with a clearly different answer         0%           0.71%       0.35%
-
-What is left are short questions, in which one word of two or three is another question as often as not.
-"""
+"""Leaks."""
 
 from __future__ import annotations
 
