@@ -237,8 +237,8 @@ def make_pairs(out: Path, count: int) -> None:
             run["versions"] = {**run["versions"], "trl": version}
             where = {**body["provenance"], "versions": run["versions"]}
             spent = {**body["spent"], "steps": 1 + place, "examples": 8 * (1 + place)}
-            changed: dict[str, Any] = {"id": Run.model_validate(run).id, "run": run, "spent": spent}
-            changed = {**body, **changed, "provenance": where}
+            changed: dict[str, Any] = {**body, "id": Run.model_validate(run).id, "run": run}
+            changed |= {"provenance": where, "spent": spent}
             folder = ledger.runs / changed["id"]
             folder.mkdir(parents=True)
             text = json.dumps({**changed, "digest": digest(changed)})
