@@ -396,10 +396,8 @@ def test_made_data_names_its_passages_and_arms_retrieve_them(
         "".join(line for line in text.splitlines(keepends=True) if not line.startswith("passages"))
     )
     assert planned(capsys, rivers / "out", *words)[1]["runs"] == plain["runs"]
-    assert (
-        "passages"
-        not in planned(capsys, rivers / "out", *words, "--arms", "both")[1]["contract"]["retrieval"]
-    )
+    _, without = planned(capsys, rivers / "out", *words, "--arms", "both")
+    assert "passages" not in without["contract"]["retrieval"]
     (rivers / "datasets" / "rivers.toml").write_text(text)
     run = ["run", "--models", "gpt2", *words, *OPTIONS[:2], *OPTIONS[4:], "--force", "--budget", "0x8"]
     assert run_verb([*run, "--scale", "mini", "--arms", "retrieved", "--out", "out"]) == 0
