@@ -208,7 +208,8 @@ def test_a_plan_knows_arms_and_the_default_is_as_ever(
     assert asked["runs"][0]["id"] != default["runs"][0]["id"]
     for words, remedy in (
         (("--arms", "retrieve"), "did you mean 'retrieved'?"),
-        (("--arms", "both", "--retriever", "dense"), "use --retriever bm25"),
+        (("--arms", "both", "--embedding", "."), "add --retriever dense"),
+        (("--arms", "both", "--retriever", "dense", "--embedding", "."), "has no config.json"),
         (("--retriever", "dense"), "add --arms retrieved"),
     ):
         code, told = planned(capsys, tmp_path, *words)
