@@ -23,38 +23,16 @@ Objective = Literal["causal", "seq2seq"]
 Method = Literal["full", "freeze", "lora", "qlora"]
 Split = Literal["test", "validation"]
 Arm = Literal["retrieved", "both"]
+#: What training falls on: the answer to a question, or all of a text.
+Loss = Literal["answer", "text"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 
-#: Optimizers of `transformers.TrainingArguments` that need nothing beyond torch and bitsandbytes.
-OPTIMIZERS = (
-    *("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"),
-    *("adamw_8bit", "adamw_bnb_8bit", "ademamix", "ademamix_8bit", "lion_8bit", "lion_32bit"),
-    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
-    *("paged_adamw_8bit", "paged_adamw_32bit", "paged_lion_8bit", "paged_lion_32bit"),
-    *("paged_ademamix_8bit", "paged_ademamix_32bit"),
-)
-
-#: Keys that users put into a recipe although they are everybody's: they live in the contract.
-CONTRACT_KEYS = {
-    "epochs": "--budget",
-    "num_train_epochs": "--budget",
-    "steps": "--budget",
-    "max_steps": "--budget",
-    "examples": "--budget",
-    "batch_size": "--budget (a spec chooses only 'micro_batch')",
-    "effective_batch": "--budget",
-    "seed": "--seeds",
-    "max_length": "--max-length",
-    "max_new_tokens": "--max-new-tokens",
-    "num_beams": "the contract's decoding (greedy for all)",
-}
-
 
 @dataclass(frozen=True)
 class Example:
-    """One question with its reference answers.
+    """One question with its reference answers; or a passage of text, the one answer to no question.
 
     `group` joins paraphrases: they never straddle the split. `category` is the unit or topic
     by which scores can be broken down.
@@ -66,6 +44,11 @@ class Example:
     context: str = ""
     group: str = ""
     category: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a passage, which is trained on whole and never scored."""
+        return not self.question
 
 
 class _Frozen(BaseModel):
@@ -82,7 +65,7 @@ class Recipe(_Frozen):
     #: Fraction of the optimizer steps that the learning rate rises over.
     warmup: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    #: One of `OPTIMIZERS`; held by the registry, so that records of older programs are still read.
+    #: One of `bench.recipe_keys`; held by the registry, so that records of older programs are still read.
     optimizer: str = "adamw_torch"
     max_grad_norm: float = Field(1.0, ge=0)
     #: Examples per forward pass; times `devices` it must divide the effective batch.
@@ -176,7 +159,8 @@ class DatasetSpec(_Frozen):
     format: Literal["jsonl", "csv", "parquet"] | None = None
     encoding: str = "utf-8"
     #: "columns": one question and answer a row. "turns": "### Human: ... ### Assistant: ..." text.
-    shape: Literal["columns", "turns"] = "columns"
+    #: "text": one passage a row, which is trained on whole.
+    shape: Literal["columns", "turns", "text"] = "columns"
     columns: Columns = Columns()
     #: Rows to draw from a large hub data set, streamed and seeded.
     subset: int | None = Field(None, gt=0)
@@ -262,11 +246,15 @@ class Contract(_Frozen):
     metrics: tuple[str, ...] = Field((), strict=False)
     #: Arms that retrieve, where they are asked for.
     retrieval: Retrieval | None = None
+    loss: Loss = "answer"
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_asked(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Later fields are left out where they ask for nothing, so earlier runs keep their ids."""
-        return {key: value for key, value in handler(self).items() if key != "retrieval" or value is not None}
+        unasked = {"retrieval": None, "loss": "answer"}
+        return {
+            key: value for key, value in handler(self).items() if key not in unasked or value != unasked[key]
+        }
 
     @property
     def digest(self) -> str:
@@ -278,22 +266,29 @@ class Contract(_Frozen):
         found = dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
         if "retrieval" in found:  # of one contract only
             found["retrieval"] = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
+        if "loss" in found:
+            found["loss"] = (self.loss, other.loss)
         return found
 
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
         limit = f", at most {self.eval_limit}" if self.eval_limit else ""
-        data = f"{self.train.name} ({self.train.digest[:8]})"
+        data, text = f"{self.train.name} ({self.train.digest[:8]})", self.loss == "text"
+        told = "examples), loss on the answer only"
+        if text:
+            told = "passages), loss on all tokens and no question template"
         trained = (
             f"Trained on {data} for {self.budget.steps} optimizer steps at effective batch "
-            f"{self.budget.effective_batch} ({self.budget.examples} examples), loss on the answer only"
+            f"{self.budget.effective_batch} ({self.budget.examples} {told}"
         )
         if not self.budget.steps:
-            trained = f"Not trained: every model as it is, nearest questions from {data}"
+            trained = "Not trained: every model as it is" + f", nearest questions from {data}" * (not text)
+        template = f"template '{self.template}'"
         return (
-            f"{trained}, at most {self.max_length} tokens, template '{self.template}'; "
-            f"scored on the {self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) by "
-            f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
-            f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}"
+            f"{trained}, at most {self.max_length} tokens{'' if text else f', {template}'}; scored on the "
+            f"{self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) "
+            f"{f'asked in {template}, ' if text else ''}by free-running {self.decoding.strategy} generation "
+            f"of at most {self.decoding.max_new_tokens} new tokens in batches of {self.decoding.batch}; "
+            f"scorer {self.scorer}"
             + (f"; arms with training rows in the context: {self.retrieval}." if self.retrieval else ".")
         )

@@ -18,6 +18,7 @@ from bench.data import shape
 from bench.data.sources import FILE_TEST_FRACTION
 from bench.digest import digest
 from bench.errors import RequestError
+from bench.registry import PASSAGES
 from bench.spec import NAME, Example
 
 
@@ -87,6 +88,23 @@ def spec(made: Made) -> str:
         "validation_fraction = 0.1",
     ]
     return "\n".join([*map(_printable, head), *body]) + "\n"
+
+
+def write_text_spec(name: str, origin: str, step: str, licence: str, home: Path) -> Path:
+    """Write the spec of the text in `passages/NAME.jsonl`; its path."""
+    file = home / "datasets" / f"{name}.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = [
+        f"# {_MADE} {origin}.",
+        f"# {step}",
+        "# Trained on whole, scored on --eval NAME.",
+    ]
+    text += [f"licence = {json.dumps(licence, ensure_ascii=False)}", 'shape = "text"']
+    text += [f"file = {json.dumps(f'../{PASSAGES}/{name}.jsonl')}", "validation_fraction = 0.1"]
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    fresh.write_text("\n".join(map(_printable, text)) + "\n", encoding="utf-8", newline="\n")
+    fresh.replace(file)
+    return file
 
 
 def card(made: Made) -> str:

@@ -59,8 +59,7 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        followed = affordable(run.contract.budget) if run.trained else 0
-        validation = _encoded(run, loaded, selection.followed[:followed])
+        validation = _encoded(run, loaded, _followed(run, selection))
         asked = _asked(run, loaded, selection.eval)
         trainable, everything = _parameters(loaded.model)
     arms = _arms(run, loaded, selection, asked, clock)
@@ -159,6 +158,15 @@ class Clock:
         """Count a part of a timed stage as a stage of its own."""
         self.seconds[whole] -= seconds
         self.seconds[part] = seconds
+
+
+def _followed(run: Run, selection: Selection) -> Sequence[Example]:
+    """What the loss is followed on: of a text all, as the loss on it is a result; else what is cheap."""
+    if not run.trained:
+        return ()
+    if run.contract.loss == "text":
+        return selection.followed
+    return selection.followed[: affordable(run.contract.budget)]
 
 
 def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Encoded]:

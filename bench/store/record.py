@@ -137,6 +137,17 @@ class Retrieved(_Part):
     nothing_found: int
 
 
+class HeldOutLoss(_Part):
+    """The loss on passages that are not trained on, where text is: nats a token, by the model's own tokens.
+
+    Models of other tokenizers have other tokens, so it is never compared between them.
+    """
+
+    passages: int
+    before: float
+    after: float
+
+
 class Data(_Part):
     """What the run was trained and scored on."""
 
@@ -197,6 +208,8 @@ class Record(_Part):
     base_from: str | None = None
     #: None where nothing was trained.
     final_loss: float | None
+    #: Where text was trained on and passages of it were held out.
+    held_out: HeldOutLoss | None = None
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.
     files: dict[str, str]
@@ -225,7 +238,7 @@ class LeftOut(_Part):
     scale: Scale
     #: Digest of the contract that it was left out of.
     contract: str
-    why: Literal["gated", "out of reach", "too large", "refused"]
+    why: Literal["gated", "out of reach", "too large", "refused", "unsuited"]
     reason: str
     when: str
 
