@@ -18,9 +18,10 @@ from served import finished, folder, in_this_process
 from bench.cli import run_verb
 from bench.errors import ConversionFailed
 from bench.registry import find_model
-from bench.serve import convert, manifest, plain
-from bench.serve.convert import Conversion
+from bench.serve import plain
 from bench.serve.engine import Engine
+from bench.serve.exported import convert, manifest
+from bench.serve.exported.convert import Conversion
 from bench.serve.origin import Origin, origin
 from bench.train import gguf
 

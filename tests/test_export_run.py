@@ -22,9 +22,10 @@ from bench.cli import run_verb
 from bench.errors import RequestError
 from bench.prompt import render
 from bench.run.reload import ADAPTER_WEIGHTS
-from bench.serve import artifact, manifest, merge, plain
+from bench.serve import plain
 from bench.serve.chat import chat_template
 from bench.serve.export import Exported, export, push
+from bench.serve.exported import artifact, manifest, merge
 from bench.spec import Example
 from bench.store.ledger import Stored
 

@@ -17,10 +17,10 @@ from bench.errors import RequestError, Unreachable
 from bench.judge.verification import Verification
 from bench.render.card import model_card
 from bench.render.text.verification import verified
-from bench.serve import artifact, manifest, merge
 from bench.serve.chat import chat_template
-from bench.serve.convert import Conversion
 from bench.serve.engine import Engine
+from bench.serve.exported import artifact, manifest, merge
+from bench.serve.exported.convert import Conversion
 from bench.serve.origin import origin
 from bench.serve.plain import ADAPTER_CONFIG
 from bench.serve.verify import Progress, _quiet

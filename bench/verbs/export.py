@@ -9,7 +9,7 @@ from bench.errors import RequestError
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
 from bench.render.text.verification import verified
-from bench.serve import convert
+from bench.serve.exported import convert
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 

@@ -19,7 +19,7 @@ from typing import Any
 from bench.errors import RequestError
 from bench.prompt import TEMPLATES
 from bench.render.card import LICENCES
-from bench.serve import manifest
+from bench.serve.exported import manifest
 from bench.store.ledger import Stored
 from bench.store.record import CARD
 

@@ -12,7 +12,8 @@ from bench.errors import RecordError, RequestError, UnsafeRequest
 from bench.judge.verification import Reanswered, Verification
 from bench.prompt import render
 from bench.run.identity import Checkpoint, Run
-from bench.serve import manifest, plain
+from bench.serve import plain
+from bench.serve.exported import manifest
 from bench.serve.origin import Origin, checkpoint
 from bench.serve.verify import Progress, Questions, moved_versions, rescore
 from bench.spec import Example

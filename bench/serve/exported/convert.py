@@ -23,7 +23,7 @@ from bench.errors import ConversionFailed, RequestError
 from bench.train import gguf
 
 if TYPE_CHECKING:  # this module finds a converter without loading torch
-    from bench.serve.merge import Type as MergedType
+    from bench.serve.exported.merge import Type as MergedType
     from bench.serve.origin import Origin
 
 Type = Literal["auto", "f32", "f16", "bf16", "q8_0"]
@@ -104,7 +104,7 @@ def unreadable(place: Origin) -> str:
         return f"transformers does not read a {architecture} from GGUF"
     from transformers import AutoConfig
 
-    from bench.serve.merge import source
+    from bench.serve.exported.merge import source
 
     config = AutoConfig.from_pretrained(**source(place), trust_remote_code=False)
     positions = getattr(config, "rope_parameters", None) or {}
@@ -117,7 +117,7 @@ def _add_vocabulary(place: Origin, merged: Path) -> None:
     """Put the base's SentencePiece file beside the tokenizer that transformers saved, where it has one."""
     from transformers.utils import cached_file
 
-    from bench.serve.merge import source
+    from bench.serve.exported.merge import source
 
     named = source(place)
     found = cached_file(
