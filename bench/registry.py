@@ -154,8 +154,9 @@ def load_dataset(file: Path) -> DatasetSpec:
     """The data set spec of one file; its `file` is taken relative to the spec."""
     raw = _read(file)
     mistakes: list[str] = []
-    if isinstance(raw.get("file"), str):
-        raw["file"] = _inside(file, raw["file"], "file", mistakes)
+    for key in ("file", "passages"):
+        if isinstance(raw.get(key), str):
+            raw[key] = _inside(file, raw[key], key, mistakes)
     return _validated(DatasetSpec, raw, file, mistakes)
 
 

@@ -162,6 +162,8 @@ class DatasetSpec(_Frozen):
     #: "text": one passage a row, which is trained on whole.
     shape: Literal["columns", "turns", "text"] = "columns"
     columns: Columns = Columns()
+    #: File of the passages that the rows were made from, which arms retrieve beside them; of text, its own.
+    passages: str | None = None
     #: Rows to draw from a large hub data set, streamed and seeded.
     subset: int | None = Field(None, gt=0)
     test_fraction: float = Field(0.1, gt=0, lt=1)
@@ -214,7 +216,7 @@ class DataRef(_Frozen):
 
 
 class Retrieval(_Frozen):
-    """Arms that answer with training rows in the context, beside the untuned and the tuned model without.
+    """Arms that answer with rows in the context, beside the untuned and the tuned model without.
 
     "retrieved": the untuned model. "both": the tuned one.
     """
@@ -224,9 +226,16 @@ class Retrieval(_Frozen):
     retriever: str
     #: Rows that are found for a question, at most.
     rows: int = Field(3, ge=1)
+    #: Digest of the passages that are searched beside the training rows; none where there are none.
+    passages: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_passages(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "passages" or value is not None}
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.arms)}, {self.rows} rows by {self.retriever}"
+        passages = f" and passages ({self.passages[:8]})" if self.passages else ""
+        return f"{' and '.join(self.arms)}, {self.rows} rows{passages} by {self.retriever}"
 
 
 class Contract(_Frozen):
@@ -264,31 +273,27 @@ class Contract(_Frozen):
     def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> the two values, for every part in which two contracts differ."""
         found = dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
-        if "retrieval" in found:  # of one contract only
-            found["retrieval"] = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
-        if "loss" in found:
-            found["loss"] = (self.loss, other.loss)
-        return found
+        arms = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
+        words = {"retrieval": arms, "loss": (self.loss, other.loss)}  # where they are of one contract only
+        return {key: words.get(key, values) for key, values in found.items()}
 
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
         limit = f", at most {self.eval_limit}" if self.eval_limit else ""
         data, text = f"{self.train.name} ({self.train.digest[:8]})", self.loss == "text"
-        told = "examples), loss on the answer only"
-        if text:
-            told = "passages), loss on all tokens and no question template"
+        told = ("examples), loss on the answer only", "passages), loss on all tokens, no question template")
         trained = (
             f"Trained on {data} for {self.budget.steps} optimizer steps at effective batch "
-            f"{self.budget.effective_batch} ({self.budget.examples} {told}"
+            f"{self.budget.effective_batch} ({self.budget.examples} {told[text]}"
         )
         if not self.budget.steps:
             trained = "Not trained: every model as it is" + f", nearest questions from {data}" * (not text)
-        template = f"template '{self.template}'"
+        template, searched = f"template '{self.template}'", "passages" if text else "training rows"
         return (
             f"{trained}, at most {self.max_length} tokens{'' if text else f', {template}'}; scored on the "
             f"{self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) "
             f"{f'asked in {template}, ' if text else ''}by free-running {self.decoding.strategy} generation "
             f"of at most {self.decoding.max_new_tokens} new tokens in batches of {self.decoding.batch}; "
             f"scorer {self.scorer}"
-            + (f"; arms with training rows in the context: {self.retrieval}." if self.retrieval else ".")
+            + (f"; arms with {searched} in the context: {self.retrieval}." if self.retrieval else ".")
         )

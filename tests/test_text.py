@@ -71,7 +71,7 @@ def test_a_contract_says_that_text_is_trained_on() -> None:
     plain, whole = make_contract(), make_contract(loss="text")
     assert "loss on the answer only, at most 512 tokens, template 'qa'; scored on" in plain.in_words()
     words = whole.in_words()
-    assert "(480 passages), loss on all tokens and no question template, at most 512 tokens; scored" in words
+    assert "(480 passages), loss on all tokens, no question template, at most 512 tokens; scored" in words
     assert "asked in template 'qa', by free-running greedy generation" in words
     assert whole.digest != plain.digest
     assert plain.differences(whole)["loss"] == ("answer", "text")
@@ -256,7 +256,7 @@ def test_a_twin_reads_notes_and_their_perplexity_falls(
     assert run_verb([*asked, "--scale", "mini", "--out", "out"]) == 0
     board = capsys.readouterr().out
     chunks.write_text(lines)
-    assert "loss on all tokens and no question template" in " ".join(board.split())
+    assert "loss on all tokens, no question template" in " ".join(board.split())
     (stored,), messages = Ledger(Path("out")).load()
     assert messages == []
     record = stored.record

@@ -36,6 +36,8 @@ class Made:
     licence: str = "unknown"
     test_fraction: float = FILE_TEST_FRACTION
     further: Sequence[str] = field(default_factory=tuple)
+    #: The file in `passages/` that the examples were made from.
+    passages: str = ""
 
 
 def check_name(name: str, home: Path, registered: Iterable[str], force: bool, option: str = "--to") -> None:
@@ -86,6 +88,7 @@ def spec(made: Made) -> str:
         f"file = {json.dumps(f'{made.name}.jsonl')}",
         f"test_fraction = {made.test_fraction:g}",
         "validation_fraction = 0.1",
+        *([f"passages = {json.dumps(f'../{PASSAGES}/{made.passages}')}"] if made.passages else []),
     ]
     return "\n".join([*map(_printable, head), *body]) + "\n"
 

@@ -77,11 +77,14 @@ class Selection:
     counts: dict[str, int]
     #: Data set -> reason -> rows, of the data sets that this is taken from.
     prepared: dict[str, dict[str, int]]
+    #: What arms retrieve beside the training rows, those that hold a test answer too; mostly nothing.
+    passages: tuple[Example, ...] = ()
 
 
 def reference(spec: DatasetSpec) -> DataRef:
     """Name and digest of a data set, without reading its rows."""
-    described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
+    elsewhere = {"file", "hub", "revision", "licence", "attribution", "passages"}
+    described = spec.model_dump(mode="json", exclude=elsewhere)
     parts = [described, sources.identity(spec)]
     if spec.file is not None and (readings := layout.of_file(spec).readings):
         parts.append(readings)
@@ -181,6 +184,15 @@ def first(examples: Sequence[Example], count: int | None) -> list[Example]:
 def examples_of(spec: DatasetSpec) -> list[Example]:
     """The usable examples of a data set, each once. Raises `DataError`."""
     return _examples(spec)[0]
+
+
+def passages(spec: DatasetSpec) -> DatasetSpec | None:
+    """The passages that a data set was made from, as a text; a text is its own. None where it names none."""
+    if spec.shape == "text":
+        return spec
+    if spec.passages is None:
+        return None
+    return DatasetSpec(name=spec.name, file=spec.passages, shape="text")
 
 
 def _examples(spec: DatasetSpec) -> tuple[list[Example], Counter[str], layout.Layout]:

@@ -1,9 +1,12 @@
-"""Arms of a run: the untuned and the tuned model answer with training rows in the context.
+"""Arms of a run: the untuned and the tuned model answer with training rows and passages in the context.
 
 The index holds the training examples that the contract selects, all of them: the budget may let a model see
-fewer. No test example is among them, and that is checked here once more. Both arms read the same prompts, so
-`retrieved` against the untuned row is what retrieval brings, `both` against the tuned row what it brings on
-top of tuning.
+fewer. No test example is among them, and that is checked here once more. Where the data was made from
+passages it holds these too, all of them: whoever retrieves has the documents, and the passage that answers is
+there to be found. Of text only the passages are indexed, what is trained on among them.
+
+Both arms read the same prompts, so `retrieved` against the untuned row is what retrieval brings, and `both`
+against the tuned row what it brings on top of tuning.
 """
 
 from __future__ import annotations
@@ -50,7 +53,7 @@ def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list
     check_apart(selection.train, selection.eval)
     engine()  # importing a library is no part of an index's price
     begin = time.perf_counter()
-    index = RowIndex(selection.train)
+    index = RowIndex(indexed_rows(selection))
     indexed = time.perf_counter()
     found = [index.search(example.question, asked.rows) for example in selection.eval]
     searched = time.perf_counter()
@@ -67,11 +70,13 @@ def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list
     prompts = [encoded(context.example, run.contract.max_length) for context in contexts]
     quality = recall(index, selection.eval, found)
     facts = Retrieved(
-        index_rows=len(index.rows),
+        index_rows=sum(not row.is_text for row in index.rows),
+        index_passages=sum(row.is_text for row in index.rows),
         index_seconds=round(indexed - begin, 4),
         search_seconds=round(searched - indexed, 4),
         recall=quality.value,
         recall_questions=quality.questions,
+        recall_passages=quality.by_passage,
         rows_in_context=fmean(len(context.rows) for context in contexts),
         context_tokens=fmean(
             len(with_rows) - len(without) for with_rows, without in zip(prompts, plain, strict=True)
@@ -80,6 +85,12 @@ def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list
         nothing_found=sum(not places for places in found),
     )
     return Arms(asked.arms, tuple(prompts), tuple(contexts), facts)
+
+
+def indexed_rows(selection: Selection) -> tuple[Example, ...]:
+    """What is searched: the training rows, then the passages."""
+    rows = () if any(example.is_text for example in selection.train) else selection.train
+    return (*rows, *selection.passages)
 
 
 def check_apart(train: Sequence[Example], test: Sequence[Example]) -> None:

@@ -1,7 +1,8 @@
-"""An index of training rows, searched by BM25: the one module that imports bm25s.
+"""An index of training rows and passages, searched by BM25: the one module that imports bm25s.
 
 Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: BM25 and Beyond", with the inverse
-document frequency of Lucene. A row's text is its question and its answers; words are runs of letters and
+document frequency of Lucene. A row's text is its question and its answers, a
+passage's is all of it; words are runs of letters and
 digits in lower case, English ones by their Porter stem, as in the score. A row without a word of the query is
 never found; of equally good rows the earlier is first, so a search has one result.
 """
@@ -52,7 +53,7 @@ class RowIndex:
     def __init__(self, rows: Sequence[Example]) -> None:
         """RowIndex the rows. ValueError where there is none."""
         if not rows:
-            raise ValueError("no training row to index")
+            raise ValueError("no row to index")
         self.rows = tuple(rows)
         self._stems = Tokens()
         words = [self.words(" ".join((row.question, *row.answers))) for row in rows]

@@ -62,4 +62,4 @@ def read_selection(file: Path) -> Selection:
         return tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part])
 
     parts = examples("train"), examples("eval"), examples("followed")
-    return Selection(*parts, content["counts"], content["prepared"])
+    return Selection(*parts, content["counts"], content["prepared"], examples("passages"))

@@ -122,13 +122,16 @@ class Written(_Part):
 class Retrieved(_Part):
     """What the arms that retrieve found, and its price."""
 
-    #: Training rows in the index; seconds to make it, and to search it for all questions.
+    #: Training rows and passages in the index; seconds to make it, and to search it for all questions.
     index_rows: int
+    index_passages: int = 0
     index_seconds: float
     search_seconds: float
     #: Share of `recall_questions` test questions of which a best row was found (`bench.retrieval.recall`).
     recall: float | None
     recall_questions: int
+    #: Of these, the questions whose own passage was the one to find.
+    recall_passages: int = 0
     #: Means over the test questions: rows in a context, and tokens that it adds to the prompt.
     rows_in_context: float
     context_tokens: float

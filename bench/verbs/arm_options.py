@@ -1,13 +1,14 @@
-"""Options of a run's arms: which of them answer with training rows in the context, and how rows are found."""
+"""Options of a run's arms: which of them answer with rows in the context, and how rows are found."""
 
 from __future__ import annotations
 
 import argparse
 from typing import get_args
 
+from bench.data import prepare
 from bench.errors import RequestError, UnknownName
 from bench.retrieval import index
-from bench.spec import Arm, Retrieval
+from bench.spec import Arm, DatasetSpec, Retrieval
 from bench.verbs.options import whole
 
 #: The arm that every run has.
@@ -23,18 +24,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--arms",
         default=TUNED,
         metavar="NAME,...",
-        help="tuned; retrieved (untuned, with training rows in its context); both (tuned, likewise)",
+        help="tuned; retrieved (untuned, with rows or passages in its context); both (tuned, likewise)",
     )
     arms.add_argument(
         "--retriever", default="bm25", choices=["bm25", "dense"], help="bm25; dense is not in this version"
     )
     arms.add_argument(
-        "--rows", type=whole(1, MOST_ROWS), default=3, metavar="K", help="training rows of a question (3)"
+        "--rows", type=whole(1, MOST_ROWS), default=3, metavar="K", help="rows of a question (3)"
     )
 
 
-def retrieval(args: argparse.Namespace) -> Retrieval | None:
-    """What the options ask for; none for the tuned arm alone. Raises `RequestError`."""
+def retrieval(args: argparse.Namespace, train: DatasetSpec) -> Retrieval | None:
+    """What the options ask for; none for the tuned arm alone. Raises `RequestError`, `DataError`."""
     names = [name for name in (part.strip() for part in args.arms.split(",")) if name]
     for name in names:
         if name not in (TUNED, *get_args(Arm)):
@@ -49,4 +50,6 @@ def retrieval(args: argparse.Namespace) -> Retrieval | None:
             "--retriever dense: embeddings in ChromaDB are not part of this version; use --retriever bm25"
         )
     index.check_installed()
-    return Retrieval(arms=arms, retriever=index.IDENTITY, rows=args.rows)
+    passages = prepare.passages(train)
+    searched = prepare.reference(passages).digest if passages else None
+    return Retrieval(arms=arms, retriever=index.IDENTITY, rows=args.rows, passages=searched)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import config, devices, provenance, registry
@@ -198,7 +198,7 @@ def _contracts(
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
-        retrieval=arm_options.retrieval(args),
+        retrieval=arm_options.retrieval(args, train),
         loss="text" if train.shape == "text" else "answer",
     )
     return tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
@@ -232,6 +232,9 @@ def selection(request: Request, ledger: Ledger) -> Path:
     evaluation = train if request.eval == request.train else prepare.prepare(request.eval)
     contract = request.contract
     chosen = prepare.select(train, evaluation, contract.eval_split, contract.eval_limit, request.force)
+    searched = prepare.passages(request.train)
+    if contract.retrieval is not None and searched is not None:
+        chosen = replace(chosen, passages=tuple(prepare.examples_of(searched)))
     largest = max(contract.budget.examples for contract in request.contracts)
     epochs = largest / len(chosen.train)
     if epochs > 1:
