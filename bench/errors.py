@@ -23,6 +23,7 @@ exit code; any other exception is a defect of the program and keeps its tracebac
     │   ├── LossMisplaced         the loss would not fall on the answer and its end token, or on all of a text
     │   ├── NotFinite             a loss became NaN or infinite
     │   └── OtherCheckpoint       a library loaded other weights than the run names
+    ├── ConversionFailed          exit 1: another program did not convert what it was given
     └── RecordError               a record that is truncated, edited or of an unknown version
 """
 
@@ -136,6 +137,12 @@ class NotFinite(RunFailed):
 
 class OtherCheckpoint(RunFailed):
     """A library loaded other weights than the run names."""
+
+
+class ConversionFailed(BenchError):
+    """A converter of another project wrote no file; its own last line says why."""
+
+    exit_code = 1
 
 
 class RecordError(BenchError):

@@ -69,6 +69,8 @@ class Settings:
     machine: str | None = None
     #: Whether untuned models answer anew where their answers are kept.
     fresh_base: bool = False
+    #: Folder of the embedding model by which arms retrieve, where one was named.
+    embedding: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,7 @@ class _Driver:
                 machine=settings.machine,
                 untuned=str(self.ledger.untuned.resolve()),
                 fresh_base=settings.fresh_base,
+                embedding=str(settings.embedding.resolve()) if settings.embedding else None,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except (OSError, Unreadable) as error:

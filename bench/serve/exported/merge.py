@@ -81,13 +81,14 @@ def _is_quantised(weight: Any) -> bool:
 
 def _plain(place: Origin, dtype: torch.dtype) -> Any:
     """The base in `dtype`, unquantised."""
-    run = place.run
-    auto = AutoModelForSeq2SeqLM if run.model.objective == "seq2seq" else AutoModelForCausalLM
-    local = place.checkpoint
-    return auto.from_pretrained(
-        str(adapters.loadable(local, run.checkpoint)) if local else run.checkpoint.source,
-        revision=None if local else run.checkpoint.revision,
-        dtype=dtype,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+    seq2seq = place.run.model.objective == "seq2seq"
+    auto = AutoModelForSeq2SeqLM if seq2seq else AutoModelForCausalLM
+    return auto.from_pretrained(**source(place), dtype=dtype, use_safetensors=True, trust_remote_code=False)
+
+
+def source(place: Origin) -> dict[str, str | None]:
+    """By which name transformers loads the base, and at which commit."""
+    checkpoint, local = place.run.checkpoint, place.checkpoint
+    if local is None:
+        return {"pretrained_model_name_or_path": checkpoint.source, "revision": checkpoint.revision}
+    return {"pretrained_model_name_or_path": str(adapters.loadable(local, checkpoint)), "revision": None}
