@@ -115,16 +115,15 @@ def carry_out(
     """Carry out the runs that have no record yet, in their environment; those that died."""
     environment.check_backend(requested.runs, packages)
     missing = [run for run in by_seed(requested.runs) if not ledger.finished(run.id)]
-    same = getattr(args, "same_hardware", False)  # matrix and bisect have no such option
     if not missing:
-        if same:
+        if args.same_hardware:
             _one_kind({}, requested, ledger)
         return []
     check_platform()
     settings = settings_for(args, requested.runs[0].device, packages.trial)
     pool, here = workers(args, settings, missing, packages)
     with closing(pool):
-        if same:
+        if args.same_hardware:
             settings = replace(settings, machine=_one_kind(here, requested, ledger))
         environment.build(packages)
         pool.warm(missing[0])
@@ -160,8 +159,7 @@ def workers(
 
     Beside it the kind of each machine by its name. Raises `RequestError` and its kinds.
     """
-    on = getattr(args, "on", None)  # matrix and bisect have no such option
-    if not on:
+    if not args.on:
         own = {"this machine": devices.machine(runs[0].device)}
         return Pool(settings.threads, extra=packages.variables), own
     if packages.trial:
@@ -170,7 +168,7 @@ def workers(
         raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
     from bench.launch import cluster, join
 
-    target = join.Target(on, args.ship, args.tries, args.accelerator)
+    target = join.Target(args.on, args.ship, args.tries, args.accelerator)
     ray = join.connect(target, provenance.cores(), len(settings.gpus))
     joined = cluster.Cluster(ray, target, settings.threads, args.jobs)
     try:
@@ -186,12 +184,12 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
     and on --jobs alone, never on how many runs are left.
     """
-    cores, where = provenance.cores(), getattr(args, "on", None)
+    cores = provenance.cores()
     gpus = devices.here().slots if device == "cuda" else ()
     jobs = max(1, args.jobs or (cores if device == "cpu" else len(gpus)))
     return Settings(
         jobs=jobs,
-        threads=max(1, cores // jobs) if where in (None, "ray") else CLUSTER_THREADS[device],
+        threads=max(1, cores // jobs) if args.on in (None, "ray") else CLUSTER_THREADS[device],
         command=provenance.command(getattr(args, "words", None)),
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
