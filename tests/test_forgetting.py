@@ -66,7 +66,7 @@ def test_the_text_is_a_page_and_part_of_the_columns_name() -> None:
 def test_both_sides_are_the_losses_of_the_checkpoint_and_of_the_adapter(
     stored: Stored, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """As transformers and PEFT alone compute them. A twin has little to forget, so no direction is asserted."""
+    """As transformers and PEFT alone compute them; a twin has little to forget, so no direction is held."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
