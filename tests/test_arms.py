@@ -208,7 +208,8 @@ def test_a_plan_knows_arms_and_the_default_is_as_ever(
     assert asked["runs"][0]["id"] != default["runs"][0]["id"]
     for words, remedy in (
         (("--arms", "retrieve"), "did you mean 'retrieved'?"),
-        (("--arms", "both", "--retriever", "dense"), "use --retriever bm25"),
+        (("--arms", "both", "--embedding", "."), "add --retriever dense"),
+        (("--arms", "both", "--retriever", "dense", "--embedding", "."), "has no config.json"),
         (("--retriever", "dense"), "add --arms retrieved"),
     ):
         code, told = planned(capsys, tmp_path, *words)
@@ -396,10 +397,8 @@ def test_made_data_names_its_passages_and_arms_retrieve_them(
         "".join(line for line in text.splitlines(keepends=True) if not line.startswith("passages"))
     )
     assert planned(capsys, rivers / "out", *words)[1]["runs"] == plain["runs"]
-    assert (
-        "passages"
-        not in planned(capsys, rivers / "out", *words, "--arms", "both")[1]["contract"]["retrieval"]
-    )
+    _, without = planned(capsys, rivers / "out", *words, "--arms", "both")
+    assert "passages" not in without["contract"]["retrieval"]
     (rivers / "datasets" / "rivers.toml").write_text(text)
     run = ["run", "--models", "gpt2", *words, *OPTIONS[:2], *OPTIONS[4:], "--force", "--budget", "0x8"]
     assert run_verb([*run, "--scale", "mini", "--arms", "retrieved", "--out", "out"]) == 0

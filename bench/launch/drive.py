@@ -67,6 +67,8 @@ class Settings:
     trial: tuple[str, ...] = ()
     #: Whether untuned models answer anew where their answers are kept.
     fresh_base: bool = False
+    #: Folder of the embedding model by which arms retrieve, where one was named.
+    embedding: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,7 @@ class _Driver:
                 trial=settings.trial,
                 untuned=str(self.ledger.untuned.resolve()),
                 fresh_base=settings.fresh_base,
+                embedding=str(settings.embedding.resolve()) if settings.embedding else None,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except (OSError, Unreadable) as error:

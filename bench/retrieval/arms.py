@@ -12,19 +12,22 @@ against the tuned row what it brings on top of tuning.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from bench.data.prepare import Selection
 from bench.errors import DataError
 from bench.retrieval.contexts import Filled, filled
+from bench.retrieval.dense import DenseIndex, check_same, is_dense
+from bench.retrieval.embedding import embedding_of, shipped
 from bench.retrieval.index import RowIndex, engine
-from bench.retrieval.recall import recall
+from bench.retrieval.recall import Searched, recall
 from bench.run.encode import encode_prompt, room_for_prompt
 from bench.run.identity import Run
-from bench.spec import Example
+from bench.spec import Example, Retrieval
 from bench.store.record import Retrieved
 
 #: No prompt is longer, so none is cut.
@@ -42,18 +45,21 @@ class Arms:
     facts: Retrieved
 
 
-def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list[int]]) -> Arms | None:
+def arms_of(
+    run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list[int]], embedding: Path | None = None
+) -> Arms | None:
     """The arms that a run's contract asks for; `plain` are the prompts without retrieval.
 
-    Raises `DataError` where a test example stands among the training examples.
+    `embedding` is the folder of a dense retriever's model. Raises `DataError` where a test example stands
+    among the training examples, or the model is not the contract's.
     """
     asked = run.contract.retrieval
     if asked is None:
         return None
     check_apart(selection.train, selection.eval)
-    engine()  # importing a library is no part of an index's price
+    make = _maker(asked, embedding)
     begin = time.perf_counter()
-    index = RowIndex(indexed_rows(selection))
+    index = make(indexed_rows(selection))
     indexed = time.perf_counter()
     found = [index.search(example.question, asked.rows) for example in selection.eval]
     searched = time.perf_counter()
@@ -85,6 +91,17 @@ def arms_of(run: Run, tokenizer: Any, selection: Selection, plain: Sequence[list
         nothing_found=sum(not places for places in found),
     )
     return Arms(asked.arms, tuple(prompts), tuple(contexts), facts)
+
+
+def _maker(asked: Retrieval, folder: Path | None) -> Callable[[Sequence[Example]], Searched]:
+    """What makes the index that a contract asks for; loading a library or a model is no part of its price."""
+    if not is_dense(asked):
+        engine()
+        return RowIndex
+    embedding = embedding_of(folder or shipped())
+    check_same(asked, embedding)
+    _ = embedding.model
+    return lambda rows: DenseIndex(rows, embedding)
 
 
 def indexed_rows(selection: Selection) -> tuple[Example, ...]:

@@ -17,14 +17,14 @@ recall. The rows are those that the search found, whether or not a prompt had ro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.retrieval.index import RowIndex
 from bench.spec import Example
 
 #: Overlap from which on a training answer helps.
@@ -44,7 +44,22 @@ class Recall:
     by_passage: int = 0
 
 
-def recall(index: RowIndex, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
+class Searched(Protocol):
+    """An index: its rows, the words of a text, and the places that it finds."""
+
+    @property
+    def rows(self) -> tuple[Example, ...]:
+        """What is indexed."""
+
+    @property
+    def words(self) -> Callable[[str], list[str]]:
+        """The words of a text."""
+
+    def search(self, question: str, count: int) -> list[int]:
+        """Places of at most `count` rows, the best first."""
+
+
+def recall(index: Searched, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
     """Recall of the places `found` for each example."""
     overlap = Overlap(index)
     own: dict[str, set[int]] = {}
@@ -72,7 +87,7 @@ class Overlap:
     weighs nothing. Precision and recall are shares of weight, each occurrence counted.
     """
 
-    def __init__(self, index: RowIndex) -> None:
+    def __init__(self, index: Searched) -> None:
         self._words = index.words
         self._rows = len(index.rows)
         counted = [

@@ -44,6 +44,8 @@ class Job(BaseModel):
     untuned: str | None = None
     #: Whether the untuned model answers in any case.
     fresh_base: bool = False
+    #: Folder of the embedding model by which arms retrieve, where one was named.
+    embedding: str | None = None
 
 
 def write_selection(file: Path, selection: Selection) -> None:

@@ -181,4 +181,5 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
         gpus=gpus,
         trial=trial,
         fresh_base=args.fresh_base,
+        embedding=args.embedding,
     )
