@@ -57,14 +57,18 @@ def versions() -> dict[str, str]:
 
 
 def tree(folder: Path, ignore: Path | None = None) -> Tree:
-    """Commit and dirtiness of the checkout around `folder`; what lies in `ignore` does not count."""
+    """Commit and dirtiness of the checkout around `folder`; what lies in `ignore` does not count.
+
+    Files that git does not know do not count either: records of other runs lie in the way, while new code and
+    specs are part of a run's identity by their content.
+    """
     commit = git(folder, "rev-parse", "HEAD")
     if commit is None:
         return Tree(None, False)
     left_out = []
     if ignore and ignore.resolve().is_relative_to(folder.resolve()):
         left_out = [f":!{ignore.resolve().relative_to(folder.resolve())}"]
-    status = git(folder, "status", "--porcelain", "--", ".", *left_out)
+    status = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *left_out)
     return Tree(commit, bool(status))
 
 

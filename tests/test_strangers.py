@@ -71,6 +71,22 @@ def test_asking_for_the_state_of_a_tree_runs_nothing_of_it(evil: Path) -> None:
     assert not list(evil.iterdir())
 
 
+def test_a_checkout_is_dirty_by_what_git_knows_and_not_by_results_in_the_way(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ["-c", "user.email=a@example.org", "-c", "user.name=A"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "code.py").write_text("first")
+    git("add", "code.py")
+    git("commit", "-q", "-m", "one")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "record.json").write_text("{}")
+    assert not provenance.tree(tmp_path).dirty
+    (tmp_path / "code.py").write_text("second")
+    assert provenance.tree(tmp_path).dirty
+
+
 @pytest.mark.parametrize("words", VERBS, ids=lambda words: words[0])
 def test_no_verb_runs_what_a_repository_names(evil: Path, words: list[str]) -> None:
     run_verb(words)
