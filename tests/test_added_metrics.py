@@ -22,14 +22,15 @@ from bench.store.ledger import Stored, read
 from bench.store.metrics import FILE, added, short
 
 ROOT = Path(__file__).parent.parent
-TWIN = "gpt2-mini-s0-efeadef91163"
+RUNS = ROOT / "reports" / "twins" / "runs"
+TWIN, OTHER = (next(RUNS.glob(f"gpt2-mini-s{seed}-*")).name for seed in (0, 1))
 
 
 @pytest.fixture
 def twins(tmp_path: Path) -> Path:
     """Two of the project's own records, to which metrics may be added."""
-    for name in (TWIN, "gpt2-mini-s1-11a289729773"):
-        shutil.copytree(ROOT / "reports" / "twins" / "runs" / name, tmp_path / "runs" / name)
+    for name in (TWIN, OTHER):
+        shutil.copytree(RUNS / name, tmp_path / "runs" / name)
     return tmp_path
 
 
@@ -187,7 +188,7 @@ def test_edited_answers_and_edited_scores_are_noticed(
     assert (code, "does not match its digest" in text) == (2, True)
     assert "does not match its digest" in asked(capsys, "report", *out)[1]
     (folder / FILE).write_text(kept)
-    other = twins / "runs" / "gpt2-mini-s1-11a289729773"
+    other = twins / "runs" / OTHER
     (other / FILE).write_text(kept)
     assert "scores other answers" in asked(capsys, "show", other.name, *out)[1]
     answers = folder / "completions.jsonl"

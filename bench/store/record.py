@@ -185,6 +185,11 @@ class Provenance(_Part):
     started: str
     finished: str
 
+    @property
+    def machine(self) -> str:
+        """What computed: the GPU where there was one, and the processor."""
+        return " ".join(filter(None, (self.gpu, self.hardware)))
+
 
 class Record(_Part):
     """A finished run."""
