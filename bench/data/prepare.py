@@ -20,15 +20,14 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from bench.cache import cache_root, keep
-from bench.data import layout, leaks, shape, sources
+from bench.data import layout, leaks, overlap, shape, sources
 from bench.digest import digest
 from bench.errors import DataError, Unreadable
 from bench.files import LARGEST, json_value
@@ -212,8 +211,9 @@ def split(examples: Iterable[Example], spec: DatasetSpec) -> dict[str, list[Exam
 def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
     examples, counts, columns = _examples(spec)
     parts = split(examples, spec)
-    train, dropped = without_leaks(parts["train"], parts["test"] + parts["validation"])
-    validation, also = without_leaks(parts["validation"], parts["test"])
+    folded = leaks.Folded()
+    train, dropped = without_leaks(parts["train"], parts["test"] + parts["validation"], folded)
+    validation, also = without_leaks(parts["validation"], parts["test"], folded)
     counts.update(dropped)
     counts.update(also)
     counts.update({"train": len(train), "validation": len(validation), "test": len(parts["test"])})
@@ -247,47 +247,37 @@ def _deduplicated(examples: Iterable[Example], counts: Counter[str]) -> list[Exa
 
 
 def without_leaks(
-    candidates: Sequence[Example], held_out: Sequence[Example]
+    candidates: Sequence[Example], held_out: Sequence[Example], folded: leaks.Folded | None = None
 ) -> tuple[list[Example], dict[str, int]]:
-    """The candidates that are no exact or near duplicate of a held-out example, and the counts."""
+    """The candidates that are no exact or near duplicate of a held-out example, and the counts.
+
+    `folded` keeps held-out texts as they are compared, for a second call with the same ones.
+    """
     groups = {example.group for example in held_out}
     answers = {a for e in held_out for a in map(shape.fold, e.answers) if a.count(" ") >= LONG_ANSWER - 1}
-    pairs = [_word_pairs(example) for example in held_out]
-    frequency = Counter(pair for pairs_of in pairs for pair in pairs_of)
-    # A pair of sets with Jaccard >= NEAR must share one of the rarest members (prefix filter).
-    index: dict[str, list[int]] = defaultdict(list)
-    for number, pairs_of in enumerate(pairs):
-        for pair in _rarest(pairs_of, frequency):
-            index[pair].append(number)
-    kept: list[Example] = []
-    dropped: Counter[str] = Counter()
-    for example in candidates:
-        if example.group in groups:
-            dropped["group also in the held-out part"] += 1
-        elif any(shape.fold(answer) in answers for answer in example.answers):
-            dropped["answer also in the held-out part"] += 1
-        elif _is_near(_word_pairs(example), pairs, index):
-            dropped["near duplicate of the held-out part"] += 1
-        else:
-            kept.append(example)
-    respelled = leaks.HeldOut(held_out).leaks(kept)
+    reasons = [_exact(example, groups, answers) for example in candidates]
+    rest = [number for number, reason in enumerate(reasons) if not reason]
+    others = overlap.WordPairs([_asked(example) for example in held_out], NEAR)
+    for number, near in zip(rest, others.near([_asked(candidates[n]) for n in rest]), strict=True):
+        reasons[number] = "near duplicate of the held-out part" if near else ""
+    dropped = Counter(filter(None, reasons))
+    kept = [example for example, reason in zip(candidates, reasons, strict=True) if not reason]
+    respelled = leaks.HeldOut(held_out, folded).leaks(kept)
     dropped.update(leak.reason for leak in respelled.values())
     return [example for number, example in enumerate(kept) if number not in respelled], dict(dropped)
 
 
-def _word_pairs(example: Example) -> frozenset[str]:
-    words = shape.fold(f"{example.question} {example.context}").split()
-    return frozenset(f"{a} {b}" for a, b in pairwise(words)) or frozenset(words)
+def _exact(example: Example, groups: set[str], answers: set[str]) -> str:
+    """Why an example goes whose question or long answer is a held-out one, word for word; else ""."""
+    if example.group in groups:
+        return "group also in the held-out part"
+    if any(shape.fold(answer) in answers for answer in example.answers):
+        return "answer also in the held-out part"
+    return ""
 
 
-def _rarest(word_pairs: frozenset[str], frequency: Counter[str]) -> list[str]:
-    enough = len(word_pairs) - int(NEAR * len(word_pairs)) + 1
-    return sorted(word_pairs, key=lambda pair: (frequency[pair], pair))[:enough]
-
-
-def _is_near(word_pairs: frozenset[str], pairs: list[frozenset[str]], index: dict[str, list[int]]) -> bool:
-    candidates = {number for pair in word_pairs for number in index.get(pair, ())}
-    return any(len(word_pairs & pairs[n]) >= NEAR * len(word_pairs | pairs[n]) for n in candidates)
+def _asked(example: Example) -> str:
+    return shape.fold(f"{example.question} {example.context}")
 
 
 def _load(file: Path, ref: DataRef) -> Prepared:
