@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bench import registry
-from bench.data import index, likeness, overlap, prepare, sketch
+from bench.data import prepare
+from bench.data.near import index, likeness, overlap, sketch
 from benchmarks import leaks as table
 
 Sets = Sequence[frozenset[str]]

@@ -27,7 +27,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench.cache import cache_root, keep
-from bench.data import layout, leaks, overlap, shape, sources
+from bench.data import layout, leaks, shape, sources
+from bench.data.near import overlap
 from bench.digest import digest
 from bench.errors import DataError, Unreadable
 from bench.files import LARGEST, json_value

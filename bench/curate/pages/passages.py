@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from bench.curate.pages.text import PageText
-from bench.data import likeness, shape
+from bench.data import shape
+from bench.data.near import likeness
 
 #: Pages, and share of them, from which on a block that is on each is no part of their text.
 FEWEST_PAGES, MOST_SHARE = 3, 0.2

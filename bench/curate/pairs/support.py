@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.curate.pages.passages import Passage
-from bench.data import likeness, shape
+from bench.data import shape
+from bench.data.near import likeness
 from bench.digest import digest
 from bench.spec import Example
 

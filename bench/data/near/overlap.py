@@ -13,8 +13,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import index
-from bench.data.index import Integers
+from bench.data.near import index
+from bench.data.near.index import Integers
 
 #: Bits of a word's number: more words than fit in memory. The highest number stands for no word.
 _WORD = 26

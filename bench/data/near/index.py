@@ -39,7 +39,7 @@ class Index:
     """Texts by number, given as their letters without spaces."""
 
     def __init__(self, letters: Sequence[str]) -> None:
-        parts = [_Part(letters[start : start + CHUNK]) for start in range(0, len(letters), CHUNK)]
+        parts = [_Numbered(letters[start : start + CHUNK]) for start in range(0, len(letters), CHUNK)]
         none: Grams = np.zeros(0, np.uint64)
         every: Grams = distinct(np.concatenate([none, *(part.grams for part in parts)]))
         frequency = np.zeros(len(every), dtype=np.int64)
@@ -92,7 +92,7 @@ class Index:
         return askers[enough], texts[enough]
 
 
-class _Part:
+class _Numbered:
     """A few of the texts: the distinct n-grams, in how many texts each is, and the place of every n-gram."""
 
     def __init__(self, letters: Sequence[str]) -> None:

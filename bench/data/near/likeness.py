@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bench.data import index, spelling
+from bench.data import spelling
+from bench.data.near import index
 
 #: Words, without articles, from which on one may be another, be added or be left out ...
 ONE_CHANGE = 4

@@ -2,7 +2,7 @@
 
 Every distinct word, and every distinct n-gram of letters, sets one bit of a text's sketch. A bit that only
 one of two sketches has stands for at least one word or n-gram that only this text has; so counting such bits
-bounds from above what the two share. What is ruled out here would be ruled out by `bench.data.likeness` too,
+bounds from above what the two share. What is ruled out here would be ruled out by `bench.data.near.likeness` too,
 only later. Which bit a word sets may differ from process to process, which changes how much is ruled out, and
 no result.
 """
@@ -15,9 +15,9 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data import index, likeness
-from bench.data.index import Grams, Integers
-from bench.data.likeness import Text
+from bench.data.near import index, likeness
+from bench.data.near.index import Grams, Integers
+from bench.data.near.likeness import Text
 
 #: 64-bit numbers of a sketch.
 WIDTH = 8
