@@ -1,7 +1,7 @@
 """Training examples that give away a held-out one in another spelling.
 
-Whether two texts are one is for `bench.data.near.likeness` to say; here is what follows for examples. A question
-that differs by one word is none of the held-out part where several training questions differ in the same word
+Whether two texts are one is for `bench.data.near.likeness` to say; here is what follows for examples. A
+question that differs by one word is none of the held-out part where several training questions differ in the same word
 (a series), where the training answer is about that word, or where the contexts are others. Long answers count
 likewise, whatever was asked.
 

@@ -2,8 +2,8 @@
 
 Every distinct word, and every distinct n-gram of letters, sets one bit of a text's sketch. A bit that only
 one of two sketches has stands for at least one word or n-gram that only this text has; so counting such bits
-bounds from above what the two share. What is ruled out here would be ruled out by `bench.data.near.likeness` too,
-only later. Which bit a word sets may differ from process to process, which changes how much is ruled out, and
+bounds from above what the two share. What is ruled out here would be ruled out by `bench.data.near.likeness`
+too, only later. Which bit a word sets may differ from process to process, which changes how much is ruled out, and
 no result.
 """
 
