@@ -44,7 +44,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "verify": ("bench.verbs.verify", "make a row again from its weights, and say whether it reproduces"),
     "ask": ("bench.verbs.ask", "a run's answers to your own questions, tuned and untuned"),
     "chat": ("bench.verbs.chat", "a page in the browser: tuned and untuned answers side by side"),
-    "export": ("bench.verbs.export", "an adapter or merged weights, checked by answering the test anew"),
+    "export": ("bench.verbs.export", "adapter, merged weights or GGUF, checked by answering the test anew"),
     "serve": ("bench.verbs.serve", "runs behind an HTTP API, OpenAI's included"),
     "env": ("bench.verbs.env", "program, machine and settings, as a report of a defect needs them"),
     "help": ("bench.verbs.help", "a topic of the documentation, or a verb's options"),

@@ -11,12 +11,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench import provenance
+from bench.errors import RequestError
 from bench.spec import Device
 
 #: Device files of NVIDIA's driver, of its driver under WSL2 (which has no /proc/driver/nvidia), and of AMD's.
@@ -66,6 +68,27 @@ def here() -> Devices:
     if not hinted or hides_all(os.environ.get("CUDA_VISIBLE_DEVICES")):
         return Devices("cpu")
     return choose(ask_torch(), os.environ)
+
+
+def machine(device: Device) -> str:
+    """This machine as a record names it: the first GPU where runs use one, and the processor."""
+    gpu = here().gpus[0].name if device == "cuda" and here().gpus else None
+    return " ".join(filter(None, (gpu, provenance.hardware())))
+
+
+def one_kind(machines: Iterable[tuple[str, str]]) -> str:
+    """The kind that all have; `machines` are pairs of a name (a node, a row) and its kind.
+
+    Other hardware changes the last digits of sums, and so a few answers. Raises `RequestError`, which names
+    each kind and who is of it, where there are several.
+    """
+    members: dict[str, dict[str, None]] = {}
+    for name, kind in machines:
+        members.setdefault(kind, {})[name] = None
+    if len(members) == 1:
+        return next(iter(members))
+    kinds = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in members.items())
+    raise RequestError(f"--same-hardware: {len(members)} kinds of machine: {kinds}")
 
 
 def ask_torch(python: str = sys.executable) -> Mapping[str, Any]:

@@ -13,15 +13,17 @@ exit code; any other exception is a defect of the program and keeps its tracebac
     │   ├── UnsafeRequest         pickle weights, remote code, a path that leaves the workspace
     │   ├── Unreachable           a hub repository that is absent or out of reach
     │   │   └── Gated             its licence has to be accepted first
+    │   ├── Unsuited              a model that cannot be trained on what the contract trains on
     │   ├── NotEnough             no GPU, too little disk or memory for what was asked
     │   ├── MetricUnavailable     an `evaluate` metric that cannot be loaded here
     │   ├── Incomparable          two sets of records with nothing in common
     │   └── EnvironmentUnsolvable a set of package versions that cannot be resolved or built
     ├── RunFailed                 exit 1: one run died; the others go on
     │   ├── BudgetMismatch        what was spent is not what the contract says
-    │   ├── LossMisplaced         the loss would not fall on the answer and its end token alone
+    │   ├── LossMisplaced         the loss would not fall on the answer and its end token, or on all of a text
     │   ├── NotFinite             a loss became NaN or infinite
     │   └── OtherCheckpoint       a library loaded other weights than the run names
+    ├── ConversionFailed          exit 1: another program did not convert what it was given
     └── RecordError               a record that is truncated, edited or of an unknown version
 """
 
@@ -95,6 +97,10 @@ class Gated(Unreachable):
     """A hub repository whose licence has to be accepted first."""
 
 
+class Unsuited(RequestError):
+    """A model that cannot be trained on what the contract trains on."""
+
+
 class NotEnough(RequestError):
     """The machine lacks what was asked for."""
 
@@ -122,7 +128,7 @@ class BudgetMismatch(RunFailed):
 
 
 class LossMisplaced(RunFailed):
-    """The loss would not fall on the answer and its end token alone."""
+    """The loss would not fall on the answer and its end token alone, or on all of a text."""
 
 
 class NotFinite(RunFailed):
@@ -131,6 +137,12 @@ class NotFinite(RunFailed):
 
 class OtherCheckpoint(RunFailed):
     """A library loaded other weights than the run names."""
+
+
+class ConversionFailed(BenchError):
+    """A converter of another project wrote no file; its own last line says why."""
+
+    exit_code = 1
 
 
 class RecordError(BenchError):

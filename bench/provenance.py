@@ -91,8 +91,12 @@ def python() -> str:
 
 
 def command(words: Sequence[str] | None = None) -> str:
-    """The command line that a user would type to repeat this; `words` stand for those that were typed."""
-    return " ".join(["bench", *(_quoted(word) for word in (sys.argv[1:] if words is None else words))])
+    """The command line that a user would type to repeat this; `words` stand for those that were typed.
+
+    Records travel between people, so the user's own folder is written as `~`.
+    """
+    typed, home = sys.argv[1:] if words is None else words, f"{Path.home()}{os.sep}"
+    return " ".join(["bench", *(_quoted(word.replace(home, f"~{os.sep}")) for word in typed)])
 
 
 def _quoted(word: str) -> str:

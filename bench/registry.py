@@ -24,12 +24,15 @@ from pydantic import BaseModel, ValidationError
 from bench import files
 from bench.errors import RequestError, SpecError, UnknownName, Unreadable
 from bench.packaged import ROOT as ROOT
-from bench.spec import CONTRACT_KEYS, NAME, OPTIMIZERS, Columns, DatasetSpec, ModelSpec, Recipe
+from bench.recipe_keys import CONTRACT_KEYS, OPTIMIZERS
+from bench.spec import NAME, Columns, DatasetSpec, ModelSpec, Recipe
 from bench.train import gguf, local
 
 TWINS = ROOT / "models" / "twins"
 #: Share by which the parameters of given weights may differ from a spec's (a head stored twice).
 PARAMETER_TOLERANCE = 0.25
+#: Folder beside that of the specs, whose files these may name.
+PASSAGES = "passages"
 #: Bytes of a spec file.
 LARGEST_SPEC = 1 << 20
 
@@ -151,8 +154,9 @@ def load_dataset(file: Path) -> DatasetSpec:
     """The data set spec of one file; its `file` is taken relative to the spec."""
     raw = _read(file)
     mistakes: list[str] = []
-    if isinstance(raw.get("file"), str):
-        raw["file"] = _inside(file, raw["file"], "file", mistakes)
+    for key in ("file", "passages"):
+        if isinstance(raw.get(key), str):
+            raw[key] = _inside(file, raw[key], key, mistakes)
     return _validated(DatasetSpec, raw, file, mistakes)
 
 
@@ -236,7 +240,8 @@ def _inside(file: Path, text: str, key: str, mistakes: list[str]) -> str:
     except Unreadable as error:
         mistakes.append(f"'{key}': {text[:80]!r} {error.reason}; correct it")
         return text
-    if not target.is_relative_to(files.resolved(file.parent)):
+    home = files.resolved(file.parent)
+    if not any(target.is_relative_to(folder) for folder in (home, home.parent / PASSAGES)):
         mistakes.append(f"'{key}': '{text}' leaves the folder of the spec; put the file beside it")
     return str(target)
 

@@ -23,38 +23,16 @@ Objective = Literal["causal", "seq2seq"]
 Method = Literal["full", "freeze", "lora", "qlora"]
 Split = Literal["test", "validation"]
 Arm = Literal["retrieved", "both"]
+#: What training falls on: the answer to a question, or all of a text.
+Loss = Literal["answer", "text"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 Name = Annotated[str, Field(pattern=rf"^{NAME.pattern}$")]
 
-#: Optimizers of `transformers.TrainingArguments` that need nothing beyond torch and bitsandbytes.
-OPTIMIZERS = (
-    *("adamw_torch", "adamw_torch_fused", "adafactor", "sgd", "adagrad", "rmsprop"),
-    *("adamw_8bit", "adamw_bnb_8bit", "ademamix", "ademamix_8bit", "lion_8bit", "lion_32bit"),
-    *("rmsprop_bnb", "rmsprop_bnb_8bit", "rmsprop_bnb_32bit"),
-    *("paged_adamw_8bit", "paged_adamw_32bit", "paged_lion_8bit", "paged_lion_32bit"),
-    *("paged_ademamix_8bit", "paged_ademamix_32bit"),
-)
-
-#: Keys that users put into a recipe although they are everybody's: they live in the contract.
-CONTRACT_KEYS = {
-    "epochs": "--budget",
-    "num_train_epochs": "--budget",
-    "steps": "--budget",
-    "max_steps": "--budget",
-    "examples": "--budget",
-    "batch_size": "--budget (a spec chooses only 'micro_batch')",
-    "effective_batch": "--budget",
-    "seed": "--seeds",
-    "max_length": "--max-length",
-    "max_new_tokens": "--max-new-tokens",
-    "num_beams": "the contract's decoding (greedy for all)",
-}
-
 
 @dataclass(frozen=True)
 class Example:
-    """One question with its reference answers.
+    """One question with its reference answers; or a passage of text, the one answer to no question.
 
     `group` joins paraphrases: they never straddle the split. `category` is the unit or topic
     by which scores can be broken down.
@@ -66,6 +44,11 @@ class Example:
     context: str = ""
     group: str = ""
     category: str = ""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is a passage, which is trained on whole and never scored."""
+        return not self.question
 
 
 class _Frozen(BaseModel):
@@ -82,7 +65,7 @@ class Recipe(_Frozen):
     #: Fraction of the optimizer steps that the learning rate rises over.
     warmup: float = Field(0.0, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0)
-    #: One of `OPTIMIZERS`; held by the registry, so that records of older programs are still read.
+    #: One of `bench.recipe_keys`; held by the registry, so that records of older programs are still read.
     optimizer: str = "adamw_torch"
     max_grad_norm: float = Field(1.0, ge=0)
     #: Examples per forward pass; times `devices` it must divide the effective batch.
@@ -176,8 +159,11 @@ class DatasetSpec(_Frozen):
     format: Literal["jsonl", "csv", "parquet"] | None = None
     encoding: str = "utf-8"
     #: "columns": one question and answer a row. "turns": "### Human: ... ### Assistant: ..." text.
-    shape: Literal["columns", "turns"] = "columns"
+    #: "text": one passage a row, which is trained on whole.
+    shape: Literal["columns", "turns", "text"] = "columns"
     columns: Columns = Columns()
+    #: File of the passages that the rows were made from, which arms retrieve beside them; of text, its own.
+    passages: str | None = None
     #: Rows to draw from a large hub data set, streamed and seeded.
     subset: int | None = Field(None, gt=0)
     test_fraction: float = Field(0.1, gt=0, lt=1)
@@ -230,7 +216,7 @@ class DataRef(_Frozen):
 
 
 class Retrieval(_Frozen):
-    """Arms that answer with training rows in the context, beside the untuned and the tuned model without.
+    """Arms that answer with rows in the context, beside the untuned and the tuned model without.
 
     "retrieved": the untuned model. "both": the tuned one.
     """
@@ -240,9 +226,16 @@ class Retrieval(_Frozen):
     retriever: str
     #: Rows that are found for a question, at most.
     rows: int = Field(3, ge=1)
+    #: Digest of the passages that are searched beside the training rows; none where there are none.
+    passages: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_passages(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if key != "passages" or value is not None}
 
     def __str__(self) -> str:
-        return f"{' and '.join(self.arms)}, {self.rows} rows by {self.retriever}"
+        passages = f" and passages ({self.passages[:8]})" if self.passages else ""
+        return f"{' and '.join(self.arms)}, {self.rows} rows{passages} by {self.retriever}"
 
 
 class Contract(_Frozen):
@@ -262,11 +255,15 @@ class Contract(_Frozen):
     metrics: tuple[str, ...] = Field((), strict=False)
     #: Arms that retrieve, where they are asked for.
     retrieval: Retrieval | None = None
+    loss: Loss = "answer"
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_asked(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Later fields are left out where they ask for nothing, so earlier runs keep their ids."""
-        return {key: value for key, value in handler(self).items() if key != "retrieval" or value is not None}
+        unasked = {"retrieval": None, "loss": "answer"}
+        return {
+            key: value for key, value in handler(self).items() if key not in unasked or value != unasked[key]
+        }
 
     @property
     def digest(self) -> str:
@@ -276,24 +273,27 @@ class Contract(_Frozen):
     def differences(self, other: Contract) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> the two values, for every part in which two contracts differ."""
         found = dict(differences("", self.model_dump(mode="json"), other.model_dump(mode="json")))
-        if "retrieval" in found:  # of one contract only
-            found["retrieval"] = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
-        return found
+        arms = (str(self.retrieval or "no arms"), str(other.retrieval or "no arms"))
+        words = {"retrieval": arms, "loss": (self.loss, other.loss)}  # where they are of one contract only
+        return {key: words.get(key, values) for key, values in found.items()}
 
     def in_words(self) -> str:
         """One sentence for the reader of a board."""
         limit = f", at most {self.eval_limit}" if self.eval_limit else ""
-        data = f"{self.train.name} ({self.train.digest[:8]})"
+        data, text = f"{self.train.name} ({self.train.digest[:8]})", self.loss == "text"
+        told = ("examples), loss on the answer only", "passages), loss on all tokens, no question template")
         trained = (
             f"Trained on {data} for {self.budget.steps} optimizer steps at effective batch "
-            f"{self.budget.effective_batch} ({self.budget.examples} examples), loss on the answer only"
+            f"{self.budget.effective_batch} ({self.budget.examples} {told[text]}"
         )
         if not self.budget.steps:
-            trained = f"Not trained: every model as it is, nearest questions from {data}"
+            trained = "Not trained: every model as it is" + f", nearest questions from {data}" * (not text)
+        template, searched = f"template '{self.template}'", "passages" if text else "training rows"
         return (
-            f"{trained}, at most {self.max_length} tokens, template '{self.template}'; "
-            f"scored on the {self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) by "
-            f"free-running {self.decoding.strategy} generation of at most {self.decoding.max_new_tokens} "
-            f"new tokens in batches of {self.decoding.batch}; scorer {self.scorer}"
-            + (f"; arms with training rows in the context: {self.retrieval}." if self.retrieval else ".")
+            f"{trained}, at most {self.max_length} tokens{'' if text else f', {template}'}; scored on the "
+            f"{self.eval_split} split of {self.eval.name} ({self.eval.digest[:8]}{limit}) "
+            f"{f'asked in {template}, ' if text else ''}by free-running {self.decoding.strategy} generation "
+            f"of at most {self.decoding.max_new_tokens} new tokens in batches of {self.decoding.batch}; "
+            f"scorer {self.scorer}"
+            + (f"; arms with {searched} in the context: {self.retrieval}." if self.retrieval else ".")
         )

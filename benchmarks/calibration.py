@@ -2,12 +2,13 @@
 
 Each check draws many data sets whose truth is known, asks `bench.stats`, and sets what was measured beside
 what was promised.  Examples are drawn with replacement from the per-example scores of the records under
-`reports/twins/runs`, whose own means are then the truth; without enough records, from made scores of the same
-kind. Checks with several seeds always use made scores, because only there the training noise is known. The
-last line is `calibration ratio VALUE`: the worst measured over promised false-alarm rate.
+`reports/twins/runs` (`--runs DIR`: others), whose own means are then the truth; without enough records, from
+made scores of the same kind. Checks with several seeds add made training noise, because only there it is
+known. The last line is `calibration ratio VALUE`: the worst measured over promised false-alarm rate.
 """
 
 import json
+from argparse import ArgumentParser
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Check:
     alarm: bool = False
 
 
-def real_scores(folder: Path = Path("reports/twins/runs")) -> Floats | None:
+def real_scores(folder: Path = luck.RUNS) -> Floats | None:
     """ROUGE-L F of the records under `folder`, (runs, examples), of the largest set of runs that share all
     ids.
 
@@ -326,12 +327,18 @@ def stacks(pool: Floats, rounds: int, seed: int = 9) -> list[Check]:
     ]
 
 
-def shared_luck(rounds: int) -> list[Check]:
+def power(name: str, found: float, rounds: int, promised: float = 0.8) -> Check:
+    """A rate of drops found; kept within 0.05 of the promise, give or take the rounds' own noise."""
+    slack = 0.05 + 1.96 * np.sqrt(promised * (1 - promised) / rounds)
+    return Check(name, promised, found, bool(abs(found - promised) <= slack))
+
+
+def shared_luck(rounds: int, folder: Path) -> list[Check]:
     """Tables over all metrics, boards and sparse changes, with luck that the models of one seed share."""
-    pool = luck.metric_pool()
+    pool = luck.metric_pool(folder)
     if pool is None:
         pool = np.repeat(made_pool()[:, None], len(luck.METRICS), axis=1)
-    real, known = luck.real_luck(), luck.known_noise()
+    real, known = luck.real_luck(folder), luck.known_noise(folder)
     checks = []
     for examples in (30, 200, 1000):
         for seeds, noise in ((1, known), (3, None)):
@@ -347,6 +354,10 @@ def shared_luck(rounds: int) -> list[Check]:
         checks.append(coverage(f"{name}: a row's interval", round(held * rounds), rounds))
         checks.append(coverage(f"{name}: the last row's", round(last * rounds), rounds))
         checks.append(at_least(f"{name}: all ranks held", round(ranked * rounds), rounds, 0.95))
+    for seeds, noisiest in ((3, 1.0), (3, 3.0), (5, 1.0), (5, 3.0)):
+        found = luck.stated_power(pool, rounds, 200, seeds, noisiest)
+        name = "the noisiest of 8 models" if noisiest > 1 else "one of 8 models alike"
+        checks.append(power(f"stated drop found, 200 examples, {seeds} seeds, {name}", found, rounds))
     for changed in (3, 5, 8, 10, 20):
         out = luck.sparse_changes(2 * rounds, changed)
         checks.append(
@@ -355,7 +366,7 @@ def shared_luck(rounds: int) -> list[Check]:
     return checks
 
 
-def all_checks(pool: Floats, rounds: int) -> list[Check]:
+def all_checks(pool: Floats, rounds: int, folder: Path = luck.RUNS) -> list[Check]:
     """Every check, with `rounds` data sets each, half as many or twice as many."""
     return [
         *unchanged_tables(pool, 2 * rounds),
@@ -366,7 +377,7 @@ def all_checks(pool: Floats, rounds: int) -> list[Check]:
         *intervals_of_seeds(2 * rounds),
         *boards(pool, rounds),
         *stacks(pool, rounds),
-        *shared_luck(rounds // 2),
+        *shared_luck(rounds // 2, folder),
     ]
 
 
@@ -381,19 +392,23 @@ def as_table(checks: Sequence[Check]) -> str:
     return "\n".join(lines)
 
 
-def main(rounds: int = 1000) -> None:
+def main(rounds: int = 1000, folder: Path = luck.RUNS) -> None:
     """Run every check and print the table."""
-    pool = real_scores()
-    kind = "records under reports/twins/runs" if pool is not None else "made scores (no records yet)"
+    pool = real_scores(folder)
+    kind = f"records under {folder}" if pool is not None else "made scores (no records yet)"
     pool = made_pool() if pool is None else pool
     print(
         f"{rounds} rounds; one-seed scores: {kind}, {pool.shape[0]} runs x {pool.shape[1]} examples, ", end=""
     )
     print(f"mean {pool.mean():.3f}, sd {pool.std():.3f}, {100 * (pool == 0).mean():.0f}% zero\n")
-    checks = all_checks(pool, rounds)
+    checks = all_checks(pool, rounds, folder)
     print(as_table(checks))
     print(f"\ncalibration ratio {max(one.measured / one.promised for one in checks if one.alarm):.3f}")
 
 
 if __name__ == "__main__":
-    main()
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=1000, help="data sets drawn (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=luck.RUNS, help="records to draw from")
+    chosen = parser.parse_args()
+    main(chosen.rounds, chosen.runs)

@@ -27,7 +27,7 @@ from bench.store.ledger import Ledger, Stored
 from bench.store.record import PARTS, Failure, Record, weights_folder
 
 #: Seconds that a simulated run sleeps.
-ASLEEP = 0.2
+ASLEEP = 1.0
 SLOTS = 2
 
 
@@ -122,6 +122,7 @@ def simulate(count: int, place: Path) -> None:
     began, used = time.perf_counter(), time.process_time()
     failures = drive(work, Ledger(place / "out"), settings, watcher, cluster)
     took, used = time.perf_counter() - began, time.process_time() - used
+    ray.shutdown()
     simulated.shutdown()
     records, messages = Ledger(place / "out").load()
     print(f"{count} runs: {len(records)} records, {len(failures)} failures, {len(messages)} damaged")

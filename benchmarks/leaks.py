@@ -20,7 +20,7 @@ from time import process_time
 
 from bench import registry
 from bench.data import leaks, prepare, sources, spelling
-from bench.data.near import likeness
+from bench.data.alike import likeness
 from bench.spec import Example
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -74,9 +74,9 @@ def made_luck(
     return luck
 
 
-def known_noise() -> SeedEffects:
+def known_noise(folder: Path = RUNS) -> SeedEffects:
     """What a long history would know of this luck: total, own and shared."""
-    effects = real_luck()
+    effects = real_luck(folder)
     shared = float(effects.mean(axis=1).var(ddof=1)) if len(effects) > 2 else 0.0
     total = float(effects.var())
     parts = (total, max(total - shared, 0.0), shared)
@@ -152,3 +152,24 @@ def sparse_changes(rounds: int, changed: int, examples: int = 200) -> float:
         estimate = compare(np.zeros(examples), change).interval
         out += not estimate.low <= 0 <= estimate.high
     return out / rounds
+
+
+def stated_power(pool: Floats, rounds: int, examples: int, seeds: int, noisiest: float = 1.0) -> float:
+    """How often a drop of the size that a table states for its last row is found when all is repeated."""
+    draw = np.random.default_rng(examples + 100 * seeds)
+    found = 0
+    for _ in range(rounds):
+        stated = judge(_retrained(draw, pool, examples, seeds, noisiest))[-1].smallest
+        again = _retrained(draw, pool, examples, seeds, noisiest)
+        again[-1] = again[-1] - stated
+        found += judge(again)[-1].finding is Finding.REGRESSED
+    return found / rounds
+
+
+def _retrained(
+    draw: np.random.Generator, pool: Floats, examples: int, seeds: int, noisiest: float
+) -> list[Floats]:
+    """Differences (seeds, examples) of models trained again with seeds of their own."""
+    a, b = unchanged(draw, pool, examples, seeds)
+    moved = made_luck(draw, seeds, noisiest=noisiest) - made_luck(draw, seeds, noisiest=noisiest)
+    return list((b - a)[:, 2] + moved.T[:, :, None])

@@ -1,9 +1,11 @@
-"""GGUF files with the weights and the tokenizer of the Llama 3.1 twin, as llama.cpp lays them out."""
+"""GGUF files with the weights and the tokenizer of a Llama-class model, as llama.cpp lays them out."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -34,9 +36,11 @@ def write_gguf(
     parts: int = 1,
     scaled: bool = False,
     splits: str = "llama-bpe",
+    folder: Path = TWIN,
+    begins: bool | None = None,
 ) -> Path:
-    """The twin in a GGUF file, its matrices `stored` as this type."""
-    config = json.loads((TWIN / "config.json").read_text())
+    """A model's folder in a GGUF file, its matrices `stored` as this type."""
+    config = json.loads((folder / "config.json").read_text())
     writer = gguf.GGUFWriter(file, family)
     writer.add_name("a small model")
     writer.add_license("apache-2.0")
@@ -56,8 +60,10 @@ def write_gguf(
         writer.add_uint16("split.count", parts)
     if scaled:
         writer.add_tensor("rope_freqs.weight", np.ones(config["head_dim"] // 2, dtype=np.float32))
-    _add_tokenizer(writer, config, splits)
-    for name, weight in load_file(TWIN / "model.safetensors").items():
+    if begins is not None:
+        writer.add_add_bos_token(begins)
+    _add_tokenizer(writer, config, folder, splits)
+    for name, weight in load_file(folder / "model.safetensors").items():
         _add_weight(writer, _name(name), _rotated(name, weight.float().numpy(), config), stored)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -66,8 +72,17 @@ def write_gguf(
     return file
 
 
-def _add_tokenizer(writer: gguf.GGUFWriter, config: dict[str, int], splits: str) -> None:
-    tokenizer = json.loads((TWIN / "tokenizer.json").read_text())
+def _add_tokenizer(writer: gguf.GGUFWriter, config: dict[str, int], folder: Path, splits: str) -> None:
+    """SentencePiece's as tokens with scores, others as byte-level BPE with merges."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        writer.add_chat_template(template.read_text())
+    writer.add_bos_token_id(config["bos_token_id"])
+    writer.add_eos_token_id(config["eos_token_id"])
+    if tokenizer["model"]["byte_fallback"]:
+        _add_pieces(writer, tokenizer)
+        return
     tokens = dict(tokenizer["model"]["vocab"])
     special = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     tokens |= special
@@ -78,8 +93,30 @@ def _add_tokenizer(writer: gguf.GGUFWriter, config: dict[str, int], splits: str)
     kinds = gguf.TokenType
     writer.add_token_types([kinds.CONTROL if token in special else kinds.NORMAL for token in ordered])
     writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
-    writer.add_bos_token_id(config["bos_token_id"])
-    writer.add_eos_token_id(config["eos_token_id"])
+
+
+def _add_pieces(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
+    """SentencePiece gives the pieces that are merged first the highest scores."""
+    vocabulary = tokenizer["model"]["vocab"]
+    ranks = {"".join(pair): rank for rank, pair in enumerate(tokenizer["model"]["merges"])}
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    ordered = sorted(vocabulary, key=lambda token: vocabulary[token])
+    kinds = gguf.TokenType
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(ordered)
+    writer.add_token_scores([-float(ranks.get(token, len(ranks))) for token in ordered])
+    writer.add_token_types(
+        [
+            kinds.UNKNOWN
+            if token == "<unk>"
+            else kinds.CONTROL
+            if token in special
+            else kinds.BYTE
+            if re.fullmatch(r"<0x[0-9A-F]{2}>", token)
+            else kinds.NORMAL
+            for token in ordered
+        ]
+    )
 
 
 def _name(name: str) -> str:

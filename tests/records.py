@@ -237,8 +237,8 @@ def make_pairs(out: Path, count: int) -> None:
             run["versions"] = {**run["versions"], "trl": version}
             where = {**body["provenance"], "versions": run["versions"]}
             spent = {**body["spent"], "steps": 1 + place, "examples": 8 * (1 + place)}
-            changed = {"id": Run.model_validate(run).id, "run": run, "provenance": where, "spent": spent}
-            changed = {**body, **changed}
+            changed: dict[str, Any] = {**body, "id": Run.model_validate(run).id, "run": run}
+            changed |= {"provenance": where, "spent": spent}
             folder = ledger.runs / changed["id"]
             folder.mkdir(parents=True)
             text = json.dumps({**changed, "digest": digest(changed)})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from chat_endpoint import served
+from embeddings import write_embedding
 from records import ALL_MODELS, make_record
 
 import bench
@@ -21,14 +22,15 @@ from bench.store.ledger import Stored, read
 from bench.store.metrics import FILE, added, short
 
 ROOT = Path(__file__).parent.parent
-TWIN = "gpt2-mini-s0-efeadef91163"
+RUNS = ROOT / "reports" / "twins" / "runs"
+TWIN, OTHER = (next(RUNS.glob(f"gpt2-mini-s{seed}-*")).name for seed in (0, 1))
 
 
 @pytest.fixture
 def twins(tmp_path: Path) -> Path:
     """Two of the project's own records, to which metrics may be added."""
-    for name in (TWIN, "gpt2-mini-s1-11a289729773"):
-        shutil.copytree(ROOT / "reports" / "twins" / "runs" / name, tmp_path / "runs" / name)
+    for name in (TWIN, OTHER):
+        shutil.copytree(RUNS / name, tmp_path / "runs" / name)
     return tmp_path
 
 
@@ -186,7 +188,7 @@ def test_edited_answers_and_edited_scores_are_noticed(
     assert (code, "does not match its digest" in text) == (2, True)
     assert "does not match its digest" in asked(capsys, "report", *out)[1]
     (folder / FILE).write_text(kept)
-    other = twins / "runs" / "gpt2-mini-s1-11a289729773"
+    other = twins / "runs" / OTHER
     (other / FILE).write_text(kept)
     assert "scores other answers" in asked(capsys, "show", other.name, *out)[1]
     answers = folder / "completions.jsonl"
@@ -307,24 +309,7 @@ def test_what_cannot_be_scored_is_refused_with_its_remedy(
 @pytest.fixture(scope="module")
 def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random BERT of two layers in the form of sentence-transformers, whose vectors depend on its words."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("embedding") / "tiny"
-    vocabulary = {word: place for place, word in enumerate(["[PAD]", "[UNK]", "cat", "dog", "sat", "the"])}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
-        folder
-    )
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=6, **shape)).save_pretrained(folder)
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 2}')
-    return folder
+    return write_embedding(tmp_path_factory.mktemp("embedding") / "tiny")
 
 
 def test_similarity_is_the_cosine_of_mean_token_vectors(embedding: Path) -> None:

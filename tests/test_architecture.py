@@ -22,6 +22,7 @@ FLOORS: list[tuple[str, ...]] = [
         "bench.packaged",
         "bench.prompt",
         "bench.provenance",
+        "bench.recipe_keys",
         "bench.registry",
         "bench.run.identity",  # what a run is: vocabulary for those who train, store and judge one
         "bench.spec",

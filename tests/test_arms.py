@@ -15,7 +15,7 @@ from bench.cli import run_verb
 from bench.errors import DataError
 from bench.harness import PACKAGE, harness
 from bench.prompt import render
-from bench.retrieval.arms import Arms, arms_of, check_apart
+from bench.retrieval.arms import Arms, arms_of, check_apart, indexed_rows
 from bench.retrieval.contexts import filled, row_text
 from bench.retrieval.index import IDENTITY, RowIndex
 from bench.retrieval.recall import Overlap, recall
@@ -208,7 +208,8 @@ def test_a_plan_knows_arms_and_the_default_is_as_ever(
     assert asked["runs"][0]["id"] != default["runs"][0]["id"]
     for words, remedy in (
         (("--arms", "retrieve"), "did you mean 'retrieved'?"),
-        (("--arms", "both", "--retriever", "dense"), "use --retriever bm25"),
+        (("--arms", "both", "--embedding", "."), "add --retriever dense"),
+        (("--arms", "both", "--retriever", "dense", "--embedding", "."), "has no config.json"),
         (("--retriever", "dense"), "add --arms retrieved"),
     ):
         code, told = planned(capsys, tmp_path, *words)
@@ -329,3 +330,91 @@ def test_the_untuned_arm_is_of_the_untuned_model_whatever_is_trained(tmp_path: P
     texts = [[line["retrieved"] for line in each.completions] for each in stored]
     assert texts[0] == texts[1]
     assert all("both" not in each.record.scores for each in stored)
+
+
+def passage_of(row: Example, text_of: str) -> Example:
+    return Example(id=f"p-{row.id}", question="", answers=(text_of,), group=row.group)
+
+
+def test_recall_counts_the_passage_that_a_question_was_made_from() -> None:
+    """By its group; the other questions are judged by what their references say, as ever."""
+    asked = [example("a", "How long is the river?", "Nine miles."), example("b", "x", "the size of a step")]
+    index = RowIndex([*ROWS, passage_of(asked[0], "The river is long."), passage_of(ROWS[0], "Trees ask.")])
+    own = len(ROWS)
+    quality = recall(index, asked, [[0, own], [1]])
+    assert (quality.value, quality.questions, quality.by_passage) == (1.0, 2, 1)
+    missed = recall(index, asked, [[0, own + 1], [1]])
+    assert (missed.value, missed.questions) == (0.5, 2)
+
+
+def test_passages_are_indexed_beside_the_rows_and_instead_of_text() -> None:
+    from dataclasses import replace
+
+    from runs import course
+
+    held = course(limit=30)
+    passages = (passage_of(held.eval[0], "A passage that answers a test question."),)
+    assert indexed_rows(held) == held.train
+    assert indexed_rows(replace(held, passages=passages)) == (*held.train, *passages)
+    assert indexed_rows(replace(held, train=passages, passages=passages)) == passages
+    assert row_text(passages[0]) == "A passage that answers a test question."
+
+
+RIVERS = [
+    f"River number {n * 7919} is a stream in the hills of province {n * 31 + 5}, which drives {n + 3} mills."
+    for n in range(60)
+]
+
+
+@pytest.fixture
+def rivers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set that `bench data make` made of notes, one passage a river."""
+    monkeypatch.chdir(tmp_path)
+    notes = "\n\n".join(f"## River {place}\n\n{text}" for place, text in enumerate(RIVERS))
+    Path("notes.md").write_text(notes)
+    assert run_verb(["data", "make", "rivers", "--from", "notes.md"]) == 0
+    return tmp_path
+
+
+def test_made_data_names_its_passages_and_arms_retrieve_them(
+    rivers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are part of the contract of arms, and of no other; what is trained on never holds a test row."""
+    from bench import registry
+    from bench.data import prepare
+    from bench.run.job import read_selection
+
+    spec = registry.find_dataset("rivers")
+    assert Path(str(spec.passages)) == (rivers / "passages" / "rivers.source.jsonl").resolve()
+    words = ["--train", "rivers", "--eval-limit", "12"]
+    _, plain = planned(capsys, rivers / "out", *words)
+    _, asked = planned(capsys, rivers / "out", *words, "--arms", "retrieved")
+    searched = prepare.passages(spec)
+    assert searched is not None
+    assert asked["contract"]["retrieval"]["passages"] == prepare.reference(searched).digest
+    text = (rivers / "datasets" / "rivers.toml").read_text()
+    (rivers / "datasets" / "rivers.toml").write_text(
+        "".join(line for line in text.splitlines(keepends=True) if not line.startswith("passages"))
+    )
+    assert planned(capsys, rivers / "out", *words)[1]["runs"] == plain["runs"]
+    _, without = planned(capsys, rivers / "out", *words, "--arms", "both")
+    assert "passages" not in without["contract"]["retrieval"]
+    (rivers / "datasets" / "rivers.toml").write_text(text)
+    run = ["run", "--models", "gpt2", *words, *OPTIONS[:2], *OPTIONS[4:], "--force", "--budget", "0x8"]
+    assert run_verb([*run, "--scale", "mini", "--arms", "retrieved", "--out", "out"]) == 0
+    board = " ".join(capsys.readouterr().out.split())
+    stored = only(Path("out"))
+    facts = stored.record.retrieved
+    assert facts is not None
+    assert (facts.index_passages, facts.recall_passages, facts.recall_questions) == (60, 12, 12)
+    assert facts.index_rows == stored.record.data.selected["train"]
+    assert facts.recall is not None
+    assert facts.recall > 0.9, "every river has a number of its own"
+    assert f"{facts.index_rows} training rows and 60 passages: recall@3" in board
+    chosen = read_selection(next((Path("out") / ".work").glob("selection-*.json")))
+    passages = {each.id for each in chosen.passages}
+    trained = {each.id for each in chosen.train}
+    tested = {each.id for each in chosen.eval}
+    found = [set(line["retrieved_rows"]) for line in stored.completions]
+    assert all(rows <= passages | trained and not rows & tested for rows in found)
+    assert any(rows & passages for rows in found)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from importlib import resources
 from importlib.metadata import PackageNotFoundError
 from itertools import pairwise
 from pathlib import Path
@@ -134,24 +135,74 @@ def asked_of(driver: Any) -> set[str]:
     return {url for url in sent if not url.startswith(("data:", "blob:", "chrome"))}
 
 
-def test_the_page_shows_hostile_answers_as_text_and_calls_nobody(engine: Engine, browser: Any) -> None:
+@pytest.fixture(scope="module")
+def address(engine: Engine) -> Iterator[str]:
+    """The page of a model that answers with HTML."""
     pytest.importorskip("gradio", reason="gradio is not installed (bench-sft[chat])")
     hostile = Hostile.__new__(Hostile)
     hostile.__dict__.update(engine.__dict__)
     page = chat.page(hostile, ())
-    address = chat.launch(page, free_port(0))
-    try:
-        browser.get(address)
-        texts = until(lambda: fields(browser))
-        texts["Question"].send_keys(HOSTILE)
-        next(each for each in browser.find_elements("tag name", "button") if each.text == "Ask").click()
-        shown = until(lambda: answers(browser))
-        assert shown == {"Tuned": f"tuned: {HOSTILE}", "Untuned": f"base: {HOSTILE}"}
-        assert browser.title == f"bench chat {engine.id}"
-        assert {url.split("/")[2] for url in asked_of(browser)} == {address.split("/")[2]}
-        assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
-    finally:
-        page.close(verbose=False)
+    yield chat.launch(page, free_port(0))
+    page.close(verbose=False)
+
+
+def asked(driver: Any, address: str) -> dict[str, str]:
+    """The answers to a hostile question."""
+    driver.get(address)
+    until(lambda: fields(driver))["Question"].send_keys(HOSTILE)
+    next(each for each in driver.find_elements("tag name", "button") if each.text == "Ask").click()
+    return dict(until(lambda: answers(driver)))
+
+
+def test_the_page_shows_hostile_answers_as_text_and_calls_nobody(
+    engine: Engine, browser: Any, address: str
+) -> None:
+    shown = asked(browser, address)
+    assert shown == {"Tuned": f"tuned: {HOSTILE}", "Untuned": f"base: {HOSTILE}"}
+    assert browser.title == f"bench chat {engine.id}"
+    assert {url.split("/")[2] for url in asked_of(browser)} == {address.split("/")[2]}
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_is_accessible_and_fits_the_screen(
+    width: int, scheme: str, browser: Any, address: str
+) -> None:
+    """By axe-core, with both answers there; a picture without a text shows that it looks."""
+    pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    emulate = browser.execute_cdp_cmd
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    emulate("Emulation.setDeviceMetricsOverride", screen)
+    features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    emulate("Emulation.setEmulatedMedia", features)
+    asked(browser, address)
+    browser.execute_script((resources.files("axe_playwright_python") / "axe.min.js").read_text())
+    assert findings(browser) == []
+    edges = "return [...document.querySelectorAll('table')].map(each => each.getBoundingClientRect().right)"
+    assert 0 < max(browser.execute_script(edges)) <= width
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    browser.execute_script("document.body.append(new Image())")
+    assert ["image-alt", "critical"] in [each[:2] for each in findings(browser)]
+
+
+def findings(driver: Any) -> list[list[str]]:
+    """Rule, impact and elements of what axe finds on the page."""
+    script = """axe.run({resultTypes: ["violations"]}).then(found => arguments[0](found.violations.map(
+        rule => [rule.id, rule.impact, rule.nodes.map(node => node.html).join("; ").slice(0, 500)])))"""
+    return list(driver.execute_async_script(script))
+
+
+def test_a_test_question_is_taken_with_its_reference(engine: Engine, browser: Any, address: str) -> None:
+    browser.get(address)
+    until(lambda: fields(browser))
+    row = engine.stored.completions[1]
+    cells = browser.find_elements("css selector", "table td")
+    next(each for each in cells if each.text.startswith(row["question"][:30])).click()
+    until(lambda: fields(browser)["Question"].get_attribute("value"))
+    held = {name: field.get_attribute("value") for name, field in fields(browser).items()}
+    assert held["Question"] == row["question"]
+    assert held["Reference of the test question"] == row["references"][0]
 
 
 def fields(driver: Any) -> dict[str, Any]:

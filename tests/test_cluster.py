@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import socket
 import tarfile
@@ -17,8 +18,8 @@ import pytest
 from records import make_record, make_run
 from runs import course, mini_run
 
-from bench import provenance
-from bench.cli import run_verb
+from bench import devices, provenance
+from bench.cli import parser_of, run_verb
 from bench.errors import NotEnough, RequestError
 from bench.harness import harness
 from bench.launch import join, node, parcel, preflight
@@ -29,6 +30,7 @@ from bench.run.identity import Run
 from bench.run.job import PENDING, Job, write_selection
 from bench.store.ledger import Ledger
 from bench.store.record import COMPLETIONS, CURVE, SCORES, Failure, Record
+from bench.verbs import request
 
 ONE = Settings(jobs=1, threads=1, command="bench run", tree=provenance.Tree(None, False))
 
@@ -219,6 +221,31 @@ def parcels(tmp_path: Path, count: int) -> list[tuple[Run, Path | None, Path]]:
     return work
 
 
+def test_a_node_of_another_kind_refuses_a_run_that_needs_the_same_hardware() -> None:
+    run = mini_run("gpt2")[0].model_copy(update={"harness": harness()})
+    own = devices.machine(run.device)
+    assert node.lacks(run, harness(), own) == []
+    assert node.lacks(run, harness(), "Abacus") == [f"is {own}, the run needs Abacus (--same-hardware)"]
+
+
+def test_machines_of_one_kind_pass_and_others_are_named_with_their_kind() -> None:
+    assert devices.one_kind([("a", "Abacus"), ("b", "Abacus")]) == "Abacus"
+    with pytest.raises(RequestError, match=r"2 kinds of machine: Abacus: a, b; Brain: gpt2$"):
+        devices.one_kind([("a", "Abacus"), ("gpt2", "Brain"), ("b", "Abacus"), ("gpt2", "Brain")])
+
+
+def test_a_board_that_would_mix_machines_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "--models", "gpt2", "--scale", "mini", "--out", str(tmp_path)]
+    contract = request.resolve(parser_of("run").parse_args(words)).contract
+    make_record(tmp_path, "gpt2", seed=1, contract=contract, hardware="Abacus")
+    assert run_verb([*words, "--same-hardware"]) == 2
+    assert re.search(r"2 kinds of machine: .*: this machine; Abacus: gpt2", capsys.readouterr().err)
+    (there,) = (tmp_path / "runs").iterdir()
+    assert there.name == make_run("gpt2", 1, contract=contract).id
+
+
 @pytest.mark.slow
 def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) -> None:
     """Four nodes, two with a GPU of the kind that is asked for; one of them dies and one is added."""
@@ -277,7 +304,7 @@ def test_a_run_on_a_cluster_gives_the_scores_of_this_machine_bit_for_bit(
     words = ["run", "--models", "gpt2", "--budget", "2x8", "--eval-limit", "20", "--max-new-tokens", "8"]
     words += ["--scale", "mini", "--backend", "transformers", "--jobs", "1"]
     assert run_verb([*words, "--out", str(tmp_path / "here")]) == 0
-    assert run_verb([*words, "--out", str(tmp_path / "there"), "--on", "ray"]) == 0
+    assert run_verb([*words, "--out", str(tmp_path / "there"), "--on", "ray", "--same-hardware"]) == 0
     assert f"on {socket.gethostname()}" in capsys.readouterr().err
     ((here,), _), ((there,), _) = (Ledger(tmp_path / name).load() for name in ("here", "there"))
     assert here.record.id == there.record.id

@@ -107,6 +107,27 @@ def test_a_topic_keeps_to_the_terminal_and_its_items_apart(
     assert laid_out(code, 80) == "One two.\n\n```sh\nbench run\nbench plan\n```\nThree four."
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("topic", sorted(topics()))
+def test_every_topic_fits_the_terminal(
+    topic: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run_verb(["help", topic]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= columns
+
+
+def test_a_table_that_is_too_wide_loses_no_word() -> None:
+    """Its widest column is broken; cells stay under their heads."""
+    text = f"| code | meaning |\n| --- | --- |\n| 0 | {'fine ' * 20}|\n| 130 | `a\\|b` |"
+    lines = laid_out(text, 40).split("\n")
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).split().count("fine") == 20
+    assert lines[0].split() == ["code", "meaning"]
+    assert len({line.index("fine") for line in lines if "fine" in line}) == 1
+    assert lines[-1].split() == ["130", "`a\\|b`"]
+
+
 def test_every_marked_text_is_a_topic() -> None:
     marks = sum(page.read_text().count("<!-- help: ") for page in (ROOT / "docs").glob("*.md"))
     assert len(topics()) == marks

@@ -15,28 +15,21 @@ import yaml
 from hub import Hub
 from huggingface_hub import HfApi, ModelCard
 from safetensors.torch import load_file, save_file
-from served import FULL, LORA, QLORA, finished, folder
+from served import FULL, LORA, QLORA, finished, folder, in_this_process
 from transformers import AutoTokenizer
 
 from bench.cli import run_verb
-from bench.errors import RecordError, RequestError
+from bench.errors import RequestError
 from bench.prompt import render
 from bench.run.reload import ADAPTER_WEIGHTS
-from bench.serve import artifact, merge, plain
+from bench.serve import plain
 from bench.serve.chat import chat_template
 from bench.serve.export import Exported, export, push
+from bench.serve.exported import artifact, manifest, merge
 from bench.spec import Example
 from bench.store.ledger import Stored
 
 METHODS = {"qlora": QLORA, "full": FULL}
-
-
-def in_this_process(task: plain.PlainTask) -> plain.PlainAnswers:
-    """What the fresh process does, without its seconds of importing."""
-    try:
-        return plain.texts_of(task)
-    except Exception as error:
-        raise RecordError(f"{task.folder}: cannot be loaded: {error}") from error
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +75,7 @@ def test_merged_weights_answer_as_the_run_did(merged: Exported) -> None:
 def test_four_bit_and_full_runs_merge_without_a_changed_answer(method: str, tmp_path: Path) -> None:
     """QLoRA is added to the base that it was trained on, dequantised, not to another."""
     done = export(finished(METHODS[method]), tmp_path / "out", "fp32")
-    assert artifact.manifest(done.folder).kind == "merged"
+    assert manifest.manifest(done.folder).kind == "merged"
     assert done.verification.reanswered[0].equal == 40
     assert not (tmp_path / "out" / plain.ADAPTER_CONFIG).exists()
 
@@ -107,7 +100,7 @@ def test_a_fully_tuned_model_travels_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_shorter_type_is_stored_and_its_drift_is_told(tmp_path: Path) -> None:
     done = export(run(), tmp_path / "out", "bf16")
-    assert artifact.manifest(done.folder).stored_type == "BF16"
+    assert manifest.manifest(done.folder).stored_type == "BF16"
     (row,) = done.verification.reanswered
     assert row.agreement is None or row.agreement > 0.98
     assert done.verification.reproduces
@@ -196,7 +189,7 @@ def test_another_template_is_caught_even_where_no_digest_tells(copy: Path) -> No
     tokenizer = AutoTokenizer.from_pretrained(copy)
     tokenizer.chat_template = chat_template("instruct", tokenizer)
     tokenizer.save_pretrained(copy)
-    artifact.write_manifest(copy, artifact.record_in(copy), adapter=False)
+    manifest.write(copy, manifest.record_in(copy), "merged", "F32")
     result = again(copy)
     assert result.faults == ()
     assert not result.reproduces
@@ -208,7 +201,7 @@ def test_a_wrong_alpha_in_an_adapters_configuration_is_caught(tmp_path: Path) ->
     config = json.loads((place / plain.ADAPTER_CONFIG).read_text())
     config["lora_alpha"] *= 3
     (place / plain.ADAPTER_CONFIG).write_text(json.dumps(config))
-    artifact.write_manifest(place, artifact.record_in(place), adapter=True)
+    manifest.write(place, manifest.record_in(place), "adapter", "F32")
     result = again(place)
     assert result.faults == ()
     assert not result.reproduces
@@ -218,8 +211,8 @@ def test_a_folder_of_somebody_else_is_held_against_a_run(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a manifest and without a record, by `--against`."""
-    (copy / artifact.MANIFEST).unlink()
-    shutil.rmtree(copy / artifact.RECORDS)
+    (copy / manifest.MANIFEST).unlink()
+    shutil.rmtree(copy / manifest.RECORDS)
     words = ["verify", str(copy), "--against", run().record.id, "--out", str(folder())]
     assert run_verb(words) == 0
     assert "40 of 40 answers equal" in capsys.readouterr().out
@@ -245,7 +238,7 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifact, "write_manifest", full)
+    monkeypatch.setattr(manifest, "write", full)
     with pytest.raises(OSError):
         export(run(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

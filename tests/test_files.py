@@ -24,7 +24,7 @@ from bench.cache import cache_root
 from bench.cli import run_verb
 from bench.data import sources
 from bench.errors import DataError, Unreadable
-from bench.spec import OPTIMIZERS
+from bench.recipe_keys import OPTIMIZERS
 from bench.store.ledger import Ledger
 from benchmarks import publishing
 

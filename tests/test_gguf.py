@@ -73,6 +73,7 @@ def test_a_file_says_what_it_holds(quantised: Path) -> None:
         licence="apache-2.0",
         parameters=twin.num_parameters(),
         quantisation="Q4_1",
+        stored_type="Q4_1",
     )
 
 
@@ -123,6 +124,31 @@ def test_the_tokenizer_reads_as_the_models(plain: Path) -> None:
     assert (
         ours(text, add_special_tokens=False)["input_ids"] == true(text, add_special_tokens=False)["input_ids"]
     )
+
+
+@pytest.mark.parametrize(
+    ("twin", "begins", "expected"),
+    [
+        ("llama-2", None, True),
+        ("llama-2", False, False),
+        ("llama-3.1", None, True),
+        ("llama-3.1", False, False),
+    ],
+)
+def test_a_text_begins_as_the_file_says(twin: str, begins: bool | None, expected: bool, here: Path) -> None:
+    """transformers reads the tokens and not the rule, so a model would be asked as it never was."""
+    folder = registry.TWINS / twin
+    file = write_gguf(here / "small.gguf", splits="llama-bpe", folder=folder, begins=begins)
+    ours, true = AutoTokenizer.from_pretrained(expanded(file)), AutoTokenizer.from_pretrained(folder)
+    for text in ("Question: What is a p-value of 0.05?\nAnswer:\n", "a"):
+        ids = true(text)["input_ids"]
+        assert ids[0] == true.bos_token_id
+        assert ours(text)["input_ids"] == (ids if expected else ids[1:])
+
+
+def test_a_rule_of_splitting_without_a_beginning_leaves_it_out(here: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(expanded(write_gguf(here / "a.gguf", splits="smollm")))
+    assert tokenizer("a")["input_ids"][0] != tokenizer.bos_token_id
 
 
 def test_a_file_is_expanded_once(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:

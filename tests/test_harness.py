@@ -35,7 +35,7 @@ def test_a_copy_of_the_source_has_the_same_digest(copy: Path) -> None:
         ("run/generate.py", "do_sample=False", "do_sample=True"),
         ("train/fit.py", '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0'),
         ("score/rouge.py", "def score(", "def score_of("),
-        ("data/prepare.py", "NEAR = 0.8", "NEAR = 0.9"),
+        ("data/near.py", "NEAR = 0.8", "NEAR = 0.9"),
     ],
 )
 def test_an_edit_that_can_change_numbers_changes_the_digest(

@@ -12,7 +12,7 @@ import pytest
 
 from bench import registry
 from bench.data import prepare
-from bench.data.near import index, likeness, overlap, sketch
+from bench.data.alike import index, likeness, overlap, sketch
 from benchmarks import leaks as table
 
 Sets = Sequence[frozenset[str]]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from records import make_board
 
 from bench.stats import Noise, larger, mean_interval, pooled_shift, rank_ranges, seed_effects, seed_noise
 from bench.stats.pivot import Floats, Interval
+from benchmarks import reseeded
 
 MODELS, EXAMPLES = 8, 100
 
@@ -102,3 +106,13 @@ def test_a_mean_of_scores_never_leaves_zero_to_one() -> None:
     """Its interval is cut where no score can be."""
     assert Interval(0.01, -0.02, 0.04).within(0, 1) == Interval(0.01, 0, 0.04)
     assert Interval(0.99, 0.97, 1.02).within(0, 1) == Interval(0.99, 0.97, 1)
+
+
+def test_other_seeds_are_set_against_a_board_and_a_drop_of_all_models_is_a_drift(tmp_path: Path) -> None:
+    old = make_board(tmp_path / "old", seeds=(0, 1, 2), n=100)
+    same = make_board(tmp_path / "same", seeds=(3, 4, 5), n=100)
+    worse = make_board(tmp_path / "worse", seeds=(3, 4, 5), n=100, shift=-0.04)
+    assert not reseeded.drift(old, same).drifted()
+    assert reseeded.drift(old, worse).drifted()
+    with pytest.raises(SystemExit, match="another number of seeds"):
+        reseeded.drift(old, same[1:])

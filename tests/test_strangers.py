@@ -126,3 +126,11 @@ def test_uv_settings_of_the_folder_do_not_count(tmp_path: Path, monkeypatch: pyt
     own.parent.mkdir(parents=True)
     own.write_text("this is not a setting")
     assert solver.uv("pip", "list").returncode != 0
+
+
+def test_the_folder_of_a_user_is_not_named_in_a_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ["run", "--out", f"{tmp_path}/mine", "--data", f"dolly={tmp_path}/d.jsonl", "--models", "/m"]
+    assert provenance.command(words) == "bench run --out ~/mine --data dolly=~/d.jsonl --models /m"

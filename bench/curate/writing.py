@@ -19,6 +19,7 @@ from bench.data import shape
 from bench.data.sources import FILE_TEST_FRACTION
 from bench.digest import canonical
 from bench.errors import RequestError
+from bench.registry import PASSAGES
 from bench.spec import NAME, Example
 
 
@@ -36,6 +37,8 @@ class Made:
     licence: str = "unknown"
     test_fraction: float = FILE_TEST_FRACTION
     further: Sequence[str] = field(default_factory=tuple)
+    #: The file in `passages/` that the examples were made from.
+    passages: str = ""
 
 
 def check_name(name: str, home: Path, registered: Iterable[str], force: bool, option: str = "--to") -> None:
@@ -98,8 +101,26 @@ def spec(made: Made) -> str:
         f"file = {json.dumps(f'{made.name}.jsonl')}",
         f"test_fraction = {made.test_fraction:g}",
         "validation_fraction = 0.1",
+        *([f"passages = {json.dumps(f'../{PASSAGES}/{made.passages}')}"] if made.passages else []),
     ]
     return "\n".join([*map(_printable, head), *body]) + "\n"
+
+
+def write_text_spec(name: str, origin: str, step: str, licence: str, home: Path) -> Path:
+    """Write the spec of the text in `passages/NAME.jsonl`; its path."""
+    file = home / "datasets" / f"{name}.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = [
+        f"# {_MADE} {origin}.",
+        f"# {step}",
+        "# Trained on whole, scored on --eval NAME.",
+    ]
+    text += [f"licence = {json.dumps(licence, ensure_ascii=False)}", 'shape = "text"']
+    text += [f"file = {json.dumps(f'../{PASSAGES}/{name}.jsonl')}", "validation_fraction = 0.1"]
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    fresh.write_text("\n".join(map(_printable, text)) + "\n", encoding="utf-8", newline="\n")
+    fresh.replace(file)
+    return file
 
 
 def card(made: Made, content: str) -> str:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.data import chat, shape, sources
+from bench.data import chat, shape, sources, text
 from bench.digest import file_digest
 from bench.errors import DataError
 from bench.spec import Columns, DatasetSpec
@@ -34,7 +34,8 @@ class Layout:
 
     def in_words(self) -> str:
         """As in "question ← instruction, answer ← output, ignored: input"."""
-        words = [f"{field} ← {column}" for field, column in self.columns if column]
+        named = {} if self.columns.question else {"answer": "text", "context": "heading"}
+        words = [f"{named.get(field, field)} ← {column}" for field, column in self.columns if column]
         if self.ignored:
             words.append(f"ignored: {', '.join(map(_shown, self.ignored))}")
         return ", ".join(words)
@@ -54,6 +55,8 @@ def layout(rows: Iterable[Mapping[str, Any]], spec: DatasetSpec, source: str) ->
         raise DataError(f"{source}: no usable example (no rows)")
     if spec.shape == "turns":
         columns = shape.turn_columns(names, source)
+    elif spec.shape == "text":
+        columns = text.columns_for(names, spec.columns, source)
     else:
         columns = _columns(list(names), spec, source)
     used = set(columns.model_dump().values())

@@ -1,9 +1,9 @@
 """Training examples that give away a held-out one in another spelling.
 
-Whether two texts are one is for `bench.data.near.likeness` to say; here is what follows for examples. A
-question that differs by one word is none of the held-out part where several training questions differ in the same word
-(a series), where the training answer is about that word, or where the contexts are others. Long answers count
-likewise, whatever was asked.
+Whether two texts are one is for `bench.data.alike.likeness` to say; here is what follows for examples. A
+question that differs by one word is none of the held-out part where several training questions differ in the
+same word (a series), where the training answer is about that word, or where the contexts are others. Long
+answers count likewise, whatever was asked.
 
 Held-out texts are folded once and kept; training texts are looked at a few thousand at a time and let go.
 """
@@ -18,9 +18,9 @@ from itertools import chain
 import numpy as np
 
 from bench.data import spelling
-from bench.data.near import index, likeness, sketch
-from bench.data.near.likeness import Text, WordChange
-from bench.data.near.sketch import Sketches
+from bench.data.alike import index, likeness, sketch
+from bench.data.alike.likeness import Text, WordChange
+from bench.data.alike.sketch import Sketches
 from bench.spec import Example
 
 #: Training questions that differ from one held-out question in the same word are a series, and no leak.

@@ -6,9 +6,8 @@ Decisions that this module owns:
   moves no old row, and no seed is involved.
 - The test part never depends on the training part: where the two share a near duplicate, the
   training example goes. So two runs with other training data are scored on the same questions.
-- A near duplicate is a pair whose question and context share 80% of their word pairs
-  (Jaccard), or whose long answers are equal; or a question or long answer in another spelling, as
-  `bench.data.leaks` decides.
+- What counts as a near duplicate is for `bench.data.near` to say; what of a text gives the evaluation
+  away, for `bench.data.text`. A text has no test part: it is scored on another data set's questions.
 - The validation part is never trained on. A handful of it follows a run's loss while it trains,
   and the whole of it is scored where a recipe is chosen (`--eval-split validation`), so that a recipe
   chosen there has been trained on exactly what it is trained on for the test questions.
@@ -24,11 +23,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.cache import cache_root, keep
-from bench.data import layout, leaks, shape, sources
-from bench.data.near import overlap
+from bench.data import layout, leaks, shape, sources, text
+from bench.data.near import without_leaks as without_leaks
 from bench.digest import digest
 from bench.errors import DataError, Unreadable
 from bench.files import LARGEST, json_value
@@ -40,9 +40,6 @@ VERSION = 3
 UNCHANGED_SINCE_2 = frozenset({"c7e35920068bbcf00c2fe15eaec30a249c6e6c0cadbbf71fd2e7bd7e0a4b8f23"})
 #: Raise when more rows are refused, so that no cache hands out what would be refused today.
 READING = 2
-NEAR = 0.8
-#: Answers of fewer words than this are equal by chance ("Paris", "Yes").
-LONG_ANSWER = 8
 SMALLEST_TEST = 20
 #: Validation examples, those of the smallest hashes, on which a run's loss can be followed.
 FOLLOWED = 32
@@ -63,6 +60,11 @@ class Prepared:
     #: Which column was read as what, in words.
     columns: str
 
+    @property
+    def is_text(self) -> bool:
+        """Whether these are passages to be trained on whole."""
+        return any(part and part[0].is_text for part in (self.train, self.validation))
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -70,16 +72,20 @@ class Selection:
 
     train: tuple[Example, ...]
     eval: tuple[Example, ...]
-    #: Validation examples of the data set that is scored, for the loss while training; may be empty.
+    #: Validation examples, for the loss while training: of the text that is trained on, else of the data set
+    #: that is scored; may be empty.
     followed: tuple[Example, ...]
     counts: dict[str, int]
     #: Data set -> reason -> rows, of the data sets that this is taken from.
     prepared: dict[str, dict[str, int]]
+    #: What arms retrieve beside the training rows, those that hold a test answer too; mostly nothing.
+    passages: tuple[Example, ...] = ()
 
 
 def reference(spec: DatasetSpec) -> DataRef:
     """Name and digest of a data set, without reading its rows."""
-    described = spec.model_dump(mode="json", exclude={"file", "hub", "revision", "licence", "attribution"})
+    elsewhere = {"file", "hub", "revision", "licence", "attribution", "passages"}
+    described = spec.model_dump(mode="json", exclude=elsewhere)
     parts = [described, sources.identity(spec)]
     if spec.file is not None and (readings := layout.of_file(spec).readings):
         parts.append(readings)
@@ -118,10 +124,12 @@ def select(
             f"data set '{evaluation.ref.name}': only {len(chosen)} {part} examples, under {SMALLEST_TEST} "
             f"no difference between models can be seen; {remedy}"
         )
-    followed = tuple(first(evaluation.validation, FOLLOWED))
+    followed = tuple(first((train if train.is_text else evaluation).validation, FOLLOWED))
     kept: list[Example] = list(train.train)
     dropped: dict[str, int] = {}
-    if train.ref != evaluation.ref:  # within one data set, preparation has removed them
+    if train.is_text:  # by all held-out questions, so that neither limit nor part moves what is trained on
+        kept, dropped = text.without_answers(train.train, evaluation.test + evaluation.validation)
+    elif train.ref != evaluation.ref:  # within one data set, preparation has removed them
         kept, dropped = without_leaks(train.train, chosen + followed)
     if not kept:
         raise DataError(f"data set '{train.ref.name}': no training example is left after preparation")
@@ -137,7 +145,7 @@ def check_parts(prepared: Prepared) -> None:
     """Raises `DataError` for a data set that leaves nothing to train on or nothing to score."""
     counts = prepared.counts
     for part, examples in (("training", prepared.train), ("test", prepared.test)):
-        if not examples:
+        if not examples and not (prepared.is_text and part == "test"):
             raise DataError(
                 f"data set '{prepared.ref.name}': no {part} example is left of {counts['read']} rows "
                 f"({counts['kept']} of use, {_questions(prepared)} different questions); add rows, or "
@@ -179,6 +187,15 @@ def examples_of(spec: DatasetSpec) -> list[Example]:
     return _examples(spec)[0]
 
 
+def passages(spec: DatasetSpec) -> DatasetSpec | None:
+    """The passages that a data set was made from, as a text; a text is its own. None where it names none."""
+    if spec.shape == "text":
+        return spec
+    if spec.passages is None:
+        return None
+    return DatasetSpec(name=spec.name, file=spec.passages, shape="text")
+
+
 def _examples(spec: DatasetSpec) -> tuple[list[Example], Counter[str], layout.Layout]:
     """The examples, what became of every row, and which columns were read."""
     counts: Counter[str] = Counter()
@@ -188,7 +205,11 @@ def _examples(spec: DatasetSpec) -> tuple[list[Example], Counter[str], layout.La
     columns = layout.layout(rows, spec, source)
     for number, row in enumerate(rows, start=1):
         counts["read"] += 1
-        example = shape.to_example(row, spec, columns.columns, f"{source}: row {number}")
+        place = f"{source}: row {number}"
+        if spec.shape == "text":
+            example = text.to_passage(row, columns.columns, place)
+        else:
+            example = shape.to_example(row, spec, columns.columns, place)
         if isinstance(example, str):
             counts[example] += 1
         else:
@@ -212,9 +233,9 @@ def split(examples: Iterable[Example], spec: DatasetSpec) -> dict[str, list[Exam
 def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
     examples, counts, columns = _examples(spec)
     parts = split(examples, spec)
-    folded = leaks.Folded()
-    train, dropped = without_leaks(parts["train"], parts["test"] + parts["validation"], folded)
-    validation, also = without_leaks(parts["validation"], parts["test"], folded)
+    apart = text.apart if spec.shape == "text" else partial(without_leaks, folded=leaks.Folded())
+    train, dropped = apart(parts["train"], parts["test"] + parts["validation"])
+    validation, also = apart(parts["validation"], parts["test"])
     counts.update(dropped)
     counts.update(also)
     counts.update({"train": len(train), "validation": len(validation), "test": len(parts["test"])})
@@ -225,9 +246,10 @@ def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
 
 def _part(example: Example, spec: DatasetSpec) -> str:
     place = bucket(example.group)
-    if place < spec.test_fraction:
+    test = 0.0 if spec.shape == "text" else spec.test_fraction
+    if place < test:
         return "test"
-    return "validation" if place < spec.test_fraction + spec.validation_fraction else "train"
+    return "validation" if place < test + spec.validation_fraction else "train"
 
 
 def _deduplicated(examples: Iterable[Example], counts: Counter[str]) -> list[Example]:
@@ -245,40 +267,6 @@ def _deduplicated(examples: Iterable[Example], counts: Counter[str]) -> list[Exa
             example = Example(**{**asdict(example), "id": f"{example.id}-{ids[example.id]}"})
         kept.append(example)
     return kept
-
-
-def without_leaks(
-    candidates: Sequence[Example], held_out: Sequence[Example], folded: leaks.Folded | None = None
-) -> tuple[list[Example], dict[str, int]]:
-    """The candidates that are no exact or near duplicate of a held-out example, and the counts.
-
-    `folded` keeps held-out texts as they are compared, for a second call with the same ones.
-    """
-    groups = {example.group for example in held_out}
-    answers = {a for e in held_out for a in map(shape.fold, e.answers) if a.count(" ") >= LONG_ANSWER - 1}
-    reasons = [_exact(example, groups, answers) for example in candidates]
-    rest = [number for number, reason in enumerate(reasons) if not reason]
-    others = overlap.WordPairs([_asked(example) for example in held_out], NEAR)
-    for number, near in zip(rest, others.near([_asked(candidates[n]) for n in rest]), strict=True):
-        reasons[number] = "near duplicate of the held-out part" if near else ""
-    dropped = Counter(filter(None, reasons))
-    kept = [example for example, reason in zip(candidates, reasons, strict=True) if not reason]
-    respelled = leaks.HeldOut(held_out, folded).leaks(kept)
-    dropped.update(leak.reason for leak in respelled.values())
-    return [example for number, example in enumerate(kept) if number not in respelled], dict(dropped)
-
-
-def _exact(example: Example, groups: set[str], answers: set[str]) -> str:
-    """Why an example goes whose question or long answer is a held-out one, word for word; else ""."""
-    if example.group in groups:
-        return "group also in the held-out part"
-    if any(shape.fold(answer) in answers for answer in example.answers):
-        return "answer also in the held-out part"
-    return ""
-
-
-def _asked(example: Example) -> str:
-    return shape.fold(f"{example.question} {example.context}")
 
 
 def _load(file: Path, ref: DataRef) -> Prepared:

@@ -110,24 +110,24 @@ def to_example(
     """
     if spec.shape == "turns":
         return _from_turns(row, columns, place)
-    context = _text(row, columns.context, place)
+    context = text_of(row, columns.context, place)
     if columns.question and (
         columns.question == columns.answer or chat.is_messages(row.get(columns.question))
     ):
         question, answers, system = _from_chat(row, columns, place)
         context = "\n".join(filter(None, (system, context)))
     else:
-        question, answers = _text(row, columns.question, place), _answers(row, columns.answer, place)
-    group = _label(row, columns.group, place)
+        question, answers = text_of(row, columns.question, place), _answers(row, columns.answer, place)
+    group = label_of(row, columns.group, place)
     if not group and asks_by_input(columns):
         group = fold(f"{question} {context}")
     return example_of(
         question=question,
         answers=answers,
         context=context,
-        id=_label(row, columns.id, place),
+        id=label_of(row, columns.id, place),
         group=group,
-        category=_label(row, columns.category, place),
+        category=label_of(row, columns.category, place),
     )
 
 
@@ -142,7 +142,7 @@ def turn_columns(names: Iterable[str], source: str) -> Columns:
 
 
 def _from_turns(row: Mapping[str, Any], columns: Columns, place: str) -> Example | str:
-    pieces = _TURN.split(_text(row, columns.question, place))
+    pieces = _TURN.split(text_of(row, columns.question, place))
     turns = [(role.lower(), body) for role, body in zip(pieces[1::2], pieces[2::2], strict=True)]
     if [role for role, _ in turns[:2]] != ["human", "assistant"]:
         return "no question followed by an answer"
@@ -192,7 +192,8 @@ def _is_missing(value: Any) -> bool:
     )  # as pandas writes a missing cell
 
 
-def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
+def text_of(row: Mapping[str, Any], column: str | None, place: str) -> str:
+    """The cleaned text of a cell, "" where there is none. Raises `DataError` for what is no text."""
     value = row.get(column) if column else None
     if _is_missing(value):
         return ""
@@ -206,12 +207,12 @@ def _text(row: Mapping[str, Any], column: str | None, place: str) -> str:
     return clean(value)
 
 
-def _label(row: Mapping[str, Any], column: str | None, place: str) -> str:
+def label_of(row: Mapping[str, Any], column: str | None, place: str) -> str:
     """A text that names a row or a set of rows: there, a number will do."""
     value = row.get(column) if column else None
     if isinstance(value, int | float) and not _is_missing(value):
         return str(value)
-    return _text(row, column, place)
+    return text_of(row, column, place)
 
 
 def _answers(row: Mapping[str, Any], column: str | None, place: str) -> tuple[str, ...]:
@@ -220,7 +221,7 @@ def _answers(row: Mapping[str, Any], column: str | None, place: str) -> tuple[st
         value = list(dict.fromkeys(_texts(value["text"], column, place)))
     if isinstance(value, list | tuple):
         return tuple(clean(item) for item in _texts(value, column, place))
-    return (_text(row, column, place),)
+    return (text_of(row, column, place),)
 
 
 def _texts(values: Iterable[Any], column: str | None, place: str) -> list[str]:

@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import devices
 from bench.errors import NotEnough, RequestError
 from bench.launch import node, parcel
 from bench.launch.join import Target
@@ -83,11 +84,11 @@ def _carry_out(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) 
     return json.dumps({**end, "node": ray.get_runtime_context().get_node_id()}), content
 
 
-def _lacks(runs: Sequence[str]) -> tuple[str, list[str]]:
-    """What a node lacks for any of these runs."""
+def _lacks(runs: Sequence[str]) -> tuple[str, list[str], str]:
+    """What a node lacks for any of these runs, and what kind of machine it is."""
     planned = [Run.model_validate_json(run) for run in runs]
     lines = dict.fromkeys(line for run in planned for line in node.lacks(run, run.harness))
-    return socket.gethostname(), list(lines)
+    return socket.gethostname(), list(lines), devices.machine(planned[0].device)
 
 
 class Cluster:
@@ -110,8 +111,11 @@ class Cluster:
     def warm(self, run: Run) -> None:
         """Nothing: the nodes have their own processes."""
 
-    def check(self, runs: Sequence[Run]) -> None:
-        """Hold every node against what the runs need. Raises `NotEnough`, `RequestError`."""
+    def check(self, runs: Sequence[Run]) -> dict[str, str]:
+        """Hold every node against what the runs need; the kind of machine that each node is.
+
+        Raises `NotEnough`, `RequestError`.
+        """
         self._fits = (0.0, 0)  # what fits depends on the runs
         self.gpus = int(any(run.device == "cuda" for run in runs))
         if not self.capacity(1):
@@ -133,9 +137,10 @@ class Cluster:
             raise RequestError(
                 f"--on {self.target.address}: a node cannot run this program ({text[:200]})"
             ) from None
-        faults = [f"node {name}: {'; '.join(lines)}" for name, lines in answers if lines]
+        faults = [f"node {name}: {'; '.join(lines)}" for name, lines, _ in answers if lines]
         if faults:
             raise RequestError(f"--on {self.target.address}: {' | '.join(faults)}")
+        return {name: machine for name, _, machine in answers}
 
     def capacity(self, jobs: int) -> int:
         """How many runs the cluster holds at once; at most --jobs where that was given."""

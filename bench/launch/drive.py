@@ -65,8 +65,12 @@ class Settings:
     gpus: tuple[str, ...] = ()
     #: What `--with` asked for, where that moved a package; kept in the records.
     trial: tuple[str, ...] = ()
+    #: The kind of machine that alone may carry runs out, as `devices.machine` names it; none for any.
+    machine: str | None = None
     #: Whether untuned models answer anew where their answers are kept.
     fresh_base: bool = False
+    #: Folder of the embedding model by which arms retrieve, where one was named.
+    embedding: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -168,8 +172,10 @@ class _Driver:
                 checkpoint_every=settings.checkpoint_every,
                 trackers=settings.trackers,
                 trial=settings.trial,
+                machine=settings.machine,
                 untuned=str(self.ledger.untuned.resolve()),
                 fresh_base=settings.fresh_base,
+                embedding=str(settings.embedding.resolve()) if settings.embedding else None,
             )
             self.pool.submit(job, devices.share(settings.gpus, slot))
         except (OSError, Unreadable) as error:

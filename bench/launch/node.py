@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import provenance
+from bench import devices, provenance
 from bench.cache import cache_root
 from bench.errors import BenchError
 from bench.harness import harness
@@ -35,7 +35,7 @@ EVERY = 10
 _pools: dict[int, Pool] = {}
 
 
-def lacks(run: Run, code: str | None) -> list[str]:
+def lacks(run: Run, code: str | None, machine: str | None = None) -> list[str]:
     """What this machine lacks or has otherwise for a run that was planned elsewhere; one line each."""
     here = provenance.versions()
     missing = [
@@ -45,6 +45,8 @@ def lacks(run: Run, code: str | None) -> list[str]:
     ]
     if code and harness() != code:
         missing.append("another state of this program's code; install the driver's")
+    if machine and (own := devices.machine(run.device)) != machine:
+        missing.append(f"is {own}, the run needs {machine} (--same-hardware)")
     place = next(path for path in (root(), *root().parents) if path.exists())
     if (free := shutil.disk_usage(place).free) < SPARE:
         missing.append(f"{free / 1e9:.1f} GB free in {place}, {SPARE / 1e9:.1f} GB are needed")
@@ -68,7 +70,7 @@ def carry_out(
     The end is `{"status": 0}`, `{"status": n, "failure": event}`, `{"busy": True}` where another driver's
     worker has the run here, or `{"refused": reason}` where this machine cannot carry it out.
     """
-    refusal = "; ".join(lacks(job.run, job.run.harness))
+    refusal = "; ".join(lacks(job.run, job.run.harness, job.machine))
     try:
         folder = None if refusal else checkpoint_of(job, shipped)
     except BenchError as error:

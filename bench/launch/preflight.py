@@ -9,9 +9,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.cache import kept_digest
 from bench.devices import Devices
@@ -24,19 +23,13 @@ from bench.registry import TWINS, models
 from bench.run import cost
 from bench.run.identity import Checkpoint
 from bench.run.plan import check_positions
+from bench.run.suited import left_out_for
 from bench.spec import Contract, Device, ModelSpec, Scale
 from bench.store.record import LeftOut
 from bench.train import adapter, gguf, local, random_weights
 
 #: Above this a model cannot be tuned on a CPU in any time that a user would wait.
 LARGEST_ON_CPU = 1_500_000_000
-#: In this order: the first that an error is of.
-WHY: dict[type[Exception], Literal["gated", "out of reach", "too large", "refused"]] = {
-    Gated: "gated",
-    Unreachable: "out of reach",
-    NotEnough: "too large",
-    UnsafeRequest: "refused",
-}
 _CONTENT = ("*.safetensors", "*.json", "*.model", "merges.txt", "vocab.txt")
 _IDENTIFYING = ("config.json", "generation_config.json", "model.safetensors", "tokenizer.json")
 
@@ -173,16 +166,7 @@ def usable(
         except (Unreachable, NotEnough, UnsafeRequest) as error:
             if by_name:
                 raise
-            left_out.append(
-                LeftOut(
-                    model=spec.name,
-                    scale=scale,
-                    contract=contract.digest,
-                    why=next(why for kind, why in WHY.items() if isinstance(error, kind)),
-                    reason=str(error),
-                    when=datetime.now(UTC).isoformat(timespec="seconds"),
-                )
-            )
+            left_out.append(left_out_for(spec, scale, contract, error))
     if not places:
         raise NotEnough(
             "\n".join(

@@ -28,6 +28,7 @@ NAMES = {
     "cut": "share of answers that reached the limit of new tokens",
     "similarity": "cosine of sentence embeddings (--embedding FOLDER)",
     "judge": "verdicts of a model (--endpoint URL --model M)",
+    "forgetting": "loss on a fixed text before and after tuning, from stored weights",
 }
 DECIMALS = 6
 Line = Mapping[str, Any]

@@ -37,18 +37,30 @@ from transformers import {loader}, AutoTokenizer
 
 model = {loader}.from_pretrained("{folder}")
 tokenizer = AutoTokenizer.from_pretrained("{folder}")"""
+LOAD_GGUF = """\
+llama-cli -m path/to/{file}                    # llama.cpp, by the chat template in the file
+bench run --models ./{file} --budget 0x8       # scored as it is"""
+OF_GGUF = (
+    "`{file}` holds the tuned weights, tokenizer and chat template in one file, converted by llama.cpp's "
+    "`convert_hf_to_gguf.py`. The test questions are answered by transformers, which expands the file; "
+    "llama.cpp computes with kernels of its own."
+)
 
 
-def model_card(record: Record, merged: bool = False, verified: str | None = None) -> str:
+def model_card(
+    record: Record, merged: bool = False, verified: str | None = None, gguf: str | None = None
+) -> str:
     """The text of `README.md`: a header in the hub's format, then the facts in words.
 
-    `merged` is for an adapter that was added to its base; `verified` says how a check of the weights went.
+    `merged` is for an adapter that was added to its base; `verified` says how a check of the weights went;
+    `gguf` is the name of the file, where all is in one.
     """
     adapter = record.run.recipe.adapter and not merged
-    return "\n".join(["---", _header(record, adapter), "---", "", *_body(record, adapter, verified)]) + "\n"
+    body = _body(record, adapter, verified, gguf)
+    return "\n".join(["---", _header(record, adapter, gguf), "---", "", *body]) + "\n"
 
 
-def _header(record: Record, adapter: bool) -> str:
+def _header(record: Record, adapter: bool, gguf: str | None) -> str:
     run = record.run
     hub = run.checkpoint.kind == "hub"
     licence = LICENCES.get(run.model.licence, "other")
@@ -56,7 +68,7 @@ def _header(record: Record, adapter: bool) -> str:
         model_name=f"{run.name}-{run.contract.train.name}",
         base_model=run.checkpoint.source if hub else None,
         base_model_relation=("adapter" if adapter else "finetune") if hub else None,
-        library_name="peft" if adapter else "transformers",
+        library_name="gguf" if gguf else "peft" if adapter else "transformers",
         pipeline_tag="text-generation" if run.model.objective == "causal" else "text2text-generation",
         license=licence,
         license_name=run.model.licence if licence == "other" else None,
@@ -86,7 +98,7 @@ def _results(record: Record) -> list[EvalResult]:
     ]
 
 
-def _body(record: Record, adapter: bool, verified: str | None) -> list[str]:
+def _body(record: Record, adapter: bool, verified: str | None, gguf: str | None) -> list[str]:
     run, spent = record.run, record.spent
     lines = [f"# {run.name} tuned on {run.contract.train.name}", ""]
     if run.scale == "mini":
@@ -97,8 +109,11 @@ def _body(record: Record, adapter: bool, verified: str | None) -> list[str]:
         ]
     if verified is not None:
         lines += [verified, ""]
+    if gguf is not None:
+        lines += [OF_GGUF.format(file=gguf), ""]
     lines += ["## Scores", "", *_score_table(record), "", run.contract.in_words(), ""]
-    lines += ["## Use", "", "```python", _code(record, adapter), "```", ""]
+    code = ["```python", _code(record, adapter)] if gguf is None else ["```sh", LOAD_GGUF.format(file=gguf)]
+    lines += ["## Use", "", *code, "```", ""]
     chat = ", which is the tokenizer's chat template" if verified and run.model.objective == "causal" else ""
     lines += [
         "The prompt template is part of the contract: "

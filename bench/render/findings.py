@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from bench.curate.fitness.checks import Checked
-from bench.curate.fitness.findings import THRESHOLDS, DataFinding, Fault
+from bench.curate.fitness.findings import DataFinding, Fault
 from bench.render import words
 
 _ROWS = {"copy": "a copy of the question", "nearest": "the answer of the nearest training question"}
@@ -102,11 +102,11 @@ def text(checked: Checked, name: str) -> str:
         sentence, remedy = in_words(finding)
         lines += [f"{finding.fault}: {sentence}", f"    {remedy}"]
         lines += [f"    e.g. {sample[:90]}" for sample in finding.samples]
-    clean = [str(fault) for fault in THRESHOLDS if fault not in {item.fault for item in checked.findings}]
+    clean = [str(fault) for fault in checked.faults if fault not in {item.fault for item in checked.findings}]
     if clean:
         lines += ["", f"not found: {', '.join(clean)}"]
     rows = ", ".join(f"{_ROWS[row]} {words.score(value)}" for row, value in checked.rows.items())
-    lines += [f"rows that need no training, ROUGE-L: {rows}"]
+    lines += [f"rows that need no training, ROUGE-L: {rows}"] if rows else []
     if not math.isinf(checked.smallest):
         lines += [
             f"smallest difference that {checked.questions} questions show: {words.score(checked.smallest)}"

@@ -28,7 +28,9 @@ class Filled:
 
 
 def row_text(row: Example) -> str:
-    """A training row as a context shows it."""
+    """A training row or a passage as a context shows it."""
+    if row.is_text:
+        return row.answers[0]
     return f"Question: {row.question}\nAnswer: {row.answers[0]}"
 
 

@@ -1,14 +1,13 @@
-"""An index of training rows, searched by BM25: the one module that imports bm25s.
+"""An index of training rows and passages, searched by BM25: the one module that imports bm25s.
 
 Robertson and Zaragoza (2009), "The Probabilistic Relevance Framework: BM25 and Beyond", with the inverse
-document frequency of Lucene. A row's text is its question and its answers; words are runs of letters and
-digits in lower case, English ones by their Porter stem, as in the score. A row without a word of the query is
+document frequency of Lucene. A row's text is its question and its answers, a
+passage's is all of it. A row without a word of the query is
 never found; of equally good rows the earlier is first, so a search has one result.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.errors import RequestError
-from bench.score.rouge import Tokens
+from bench.retrieval.words import Words
 from bench.spec import Example
 
 #: Raised when other rows would be found.
@@ -25,7 +24,6 @@ VERSION = 1
 K1, B = 1.5, 0.75
 IDENTITY = f"bm25/{VERSION} k1={K1} b={B} idf=lucene tokens=word,porter"
 PACKAGE = "bm25s"
-_WORD = re.compile(r"\w+")
 
 
 def check_installed() -> None:
@@ -52,21 +50,14 @@ class RowIndex:
     def __init__(self, rows: Sequence[Example]) -> None:
         """RowIndex the rows. ValueError where there is none."""
         if not rows:
-            raise ValueError("no training row to index")
+            raise ValueError("no row to index")
         self.rows = tuple(rows)
-        self._stems = Tokens()
+        self.words = Words()
         words = [self.words(" ".join((row.question, *row.answers))) for row in rows]
         self._known = {word for row in words for word in row}
         self._engine = engine()(k1=K1, b=B, method="lucene", backend="numpy")
         if self._known:
             self._engine.index(words, show_progress=False)
-
-    def words(self, text: str) -> list[str]:
-        """The words of a text as they are indexed."""
-        found: list[str] = []
-        for word in _WORD.findall(text.casefold()):
-            found += self._stems(word) if word.isascii() and word.isalnum() else [word]
-        return found
 
     def search(self, question: str, count: int) -> list[int]:
         """Places of at most `count` rows, the best first."""

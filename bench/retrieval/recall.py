@@ -1,26 +1,30 @@
-"""Recall of a retriever: does it find the training rows that would help?
+"""Recall of a retriever: does it find what would help?
 
-No training row shares a test question's group, or it would have been removed, so nothing is labelled as the
-row to find. Instead the references say it: a row helps most whose answer overlaps most with a reference
-(`Overlap`: F1 over words, rare words weighing more), and rows of equal overlap are equally good. Recall at k
-is the share of test questions of which the k rows found hold such a row. It is taken over the questions whose
-best overlap is at least `HELPFUL`: below that the best row is best by chance words, and finding it would show
-nothing (in course-qa the best rows above it are about the question's subject, those below 0.2 are not). How
-many questions that are is part of the result; where there is none, there is no recall. The rows are those
-that the search found, whether or not a prompt had room for all of them.
+Where the index holds the passage that a question was made from, which shares its group, that passage is the
+one to find.
+
+No training row shares a test question's group, or it would have been removed, so among these nothing is
+labelled as the row to find. Instead the references say it: a row helps most whose answer overlaps most with a
+reference (`Overlap`: F1 over words, rare words weighing more), and rows of equal overlap are equally good.
+
+Recall at k is the share of test questions of which the k rows found hold such a row. It is taken over the
+questions whose best overlap is at least `HELPFUL`: below that the best row is best by chance words, and
+finding it would show nothing (in course-qa the best rows above it are about the question's subject, those
+below 0.2 are not). How many questions that are is part of the result; where there is none, there is no
+recall. The rows are those that the search found, whether or not a prompt had room for all of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.retrieval.index import RowIndex
 from bench.spec import Example
 
 #: Overlap from which on a training answer helps.
@@ -30,22 +34,50 @@ _TIE = 1e-12
 
 @dataclass(frozen=True)
 class Recall:
-    """The share of `questions` test questions of which a best row was found; none where there are none."""
+    """The share of `questions` test questions of which a best row was found; none where there are none.
+
+    Of `by_passage` of them it was their own passage.
+    """
 
     value: float | None
     questions: int
+    by_passage: int = 0
 
 
-def recall(index: RowIndex, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
+class Searched(Protocol):
+    """An index: its rows, the words of a text, and the places that it finds."""
+
+    @property
+    def rows(self) -> tuple[Example, ...]:
+        """What is indexed."""
+
+    @property
+    def words(self) -> Callable[[str], list[str]]:
+        """The words of a text."""
+
+    def search(self, question: str, count: int) -> list[int]:
+        """Places of at most `count` rows, the best first."""
+
+
+def recall(index: Searched, examples: Sequence[Example], found: Sequence[Sequence[int]]) -> Recall:
     """Recall of the places `found` for each example."""
     overlap = Overlap(index)
+    own: dict[str, set[int]] = {}
+    for place, row in enumerate(index.rows):
+        if row.is_text:
+            own.setdefault(row.group, set()).add(place)
     hits = []
+    by_passage = 0
     for example, places in zip(examples, found, strict=True):
+        if example.group in own:
+            by_passage += 1
+            hits.append(not own[example.group].isdisjoint(places))
+            continue
         values = overlap.of(example.answers)
         best = float(values.max())
         if best >= HELPFUL:
             hits.append(any(values[place] >= best - _TIE for place in places))
-    return Recall(sum(hits) / len(hits) if hits else None, len(hits))
+    return Recall(sum(hits) / len(hits) if hits else None, len(hits), by_passage)
 
 
 class Overlap:
@@ -55,7 +87,7 @@ class Overlap:
     weighs nothing. Precision and recall are shares of weight, each occurrence counted.
     """
 
-    def __init__(self, index: RowIndex) -> None:
+    def __init__(self, index: Searched) -> None:
         self._words = index.words
         self._rows = len(index.rows)
         counted = [

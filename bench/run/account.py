@@ -32,6 +32,7 @@ from bench.store.record import (
     SCORES,
     Data,
     Estimate,
+    HeldOutLoss,
     Provenance,
     Record,
     Spent,
@@ -124,10 +125,19 @@ def record_of(
         retrieved=outcome.arms.facts if outcome.arms else None,
         base_from=outcome.base_from,
         final_loss=outcome.fitted.final_loss,
+        held_out=_held_out(outcome) if job.run.contract.loss == "text" else None,
         provenance=_provenance(job, started),
         files=files,
         artifacts=artifacts,
     )
+
+
+def _held_out(outcome: Outcome) -> HeldOutLoss | None:
+    """The first and the last point of the validation loss; none where none was taken."""
+    losses = [point["eval_loss"] for point in outcome.fitted.meter.curve if "eval_loss" in point]
+    if not losses:
+        return None
+    return HeldOutLoss(passages=outcome.followed, before=losses[0], after=losses[-1])
 
 
 def _estimate(value: Interval) -> Estimate:

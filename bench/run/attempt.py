@@ -59,11 +59,10 @@ def execute(job: Job, emit: Emit) -> None:
         loaded = load(run, Path(job.checkpoint_folder) if job.checkpoint_folder else None)
         check_positions(run.name, loaded.model.config.to_dict(), run.contract)
         encoded = _encoded(run, loaded, order)
-        followed = affordable(run.contract.budget) if run.trained else 0
-        validation = _encoded(run, loaded, selection.followed[:followed])
+        validation = _encoded(run, loaded, _followed(run, selection))
         asked = _asked(run, loaded, selection.eval)
         trainable, everything = _parameters(loaded.model)
-    arms = _arms(run, loaded, selection, asked, clock)
+    arms = _arms(job, loaded, selection, asked, clock)
     rank = distributed.rank(run)
     if not loaded.adapter and rank == 0:
         answers, origin = _bases(job, loaded, asked, clock)
@@ -161,6 +160,15 @@ class Clock:
         self.seconds[part] = seconds
 
 
+def _followed(run: Run, selection: Selection) -> Sequence[Example]:
+    """What the loss is followed on: of a text all, as the loss on it is a result; else what is cheap."""
+    if not run.trained:
+        return ()
+    if run.contract.loss == "text":
+        return selection.followed
+    return selection.followed[: affordable(run.contract.budget)]
+
+
 def _encoded(run: Run, loaded: Loaded, examples: Sequence[Example]) -> list[Encoded]:
     return encode_all(examples, loaded.tokenizer, run.template, run.contract.max_length, run.model.objective)
 
@@ -189,13 +197,14 @@ def _asked(run: Run, loaded: Loaded, examples: Sequence[Example]) -> dict[str, l
 
 
 def _arms(
-    run: Run, loaded: Loaded, selection: Selection, asked: dict[str, list[list[int]]], clock: Clock
+    job: Job, loaded: Loaded, selection: Selection, asked: dict[str, list[list[int]]], clock: Clock
 ) -> Arms | None:
     """What the arms read that the contract asks for; the untuned model's is `asked` as a row of its own."""
-    if run.contract.retrieval is None:
+    if job.run.contract.retrieval is None:
         return None
+    embedding = Path(job.embedding) if job.embedding else None
     with clock.stage("retrieve"):
-        arms = arms_of(run, loaded.tokenizer, selection, asked[BASE])
+        arms = arms_of(job.run, loaded.tokenizer, selection, asked[BASE], embedding)
     if arms is not None and "retrieved" in arms.names:
         asked["retrieved"] = list(arms.prompts)
     return arms

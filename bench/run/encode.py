@@ -9,6 +9,9 @@ Too long a prompt loses context and keeps the question and the cue to answer: fr
 the context stands, or from the context's end where the template asks first. Too long an answer loses its
 end, and then has no end token: a model must not learn that answers stop in mid-sentence.
 
+A passage of text has no prompt: the loss is on all of its tokens and on the end token after them. Its first
+token alone has none, as nothing stands before it from which it could be told.
+
 A chat template belongs to the checkpoint: its tokenizer writes the prompt, special tokens included.
 """
 
@@ -35,8 +38,12 @@ def encode_all(
     if not order:
         return []
     different = {example.id: example for example in order}  # epochs repeat examples
-    encode = _causal if objective == "causal" else _seq2seq
-    encoded = dict(zip(different, encode(different.values(), tokenizer, template, max_length), strict=True))
+    if order[0].is_text:
+        made = _passages(different.values(), tokenizer, max_length)
+    else:
+        encode = _causal if objective == "causal" else _seq2seq
+        made = encode(different.values(), tokenizer, template, max_length)
+    encoded = dict(zip(different, made, strict=True))
     return [encoded[example.id] for example in order]
 
 
@@ -44,8 +51,7 @@ def _causal(
     examples: Collection[Example], tokenizer: Any, template: str, max_length: int
 ) -> Iterator[Encoded]:
     """Prompt, answer and end token in one sequence; the loss is on answer and end token."""
-    if tokenizer.eos_token_id is None:
-        raise DataError(f"{tokenizer.name_or_path}: the tokenizer has no end token, so no answer could end")
+    _check_end(tokenizer)
     texts = [_text(example, tokenizer, template) for example in examples]
     prompts = _ids(texts, tokenizer, template)
     both = [text + example.answers[0] for text, example in zip(texts, examples, strict=True)]
@@ -65,6 +71,20 @@ def _causal(
             labels=[IGNORED] * len(cut_prompt) + cut_answer,
             truncated=len(cut_answer) < len(answer) or len(cut_prompt) < len(prompt),
         )
+
+
+def _passages(passages: Collection[Example], tokenizer: Any, max_length: int) -> Iterator[Encoded]:
+    """Each passage with its end token; what is beyond the greatest length goes."""
+    _check_end(tokenizer)
+    for ids in tokenizer([passage.answers[0] for passage in passages])["input_ids"]:
+        whole = [*_without_end(ids, tokenizer), tokenizer.eos_token_id]
+        cut = whole[:max_length]
+        yield Encoded(cut, [IGNORED, *cut[1:]], truncated=len(cut) < len(whole))
+
+
+def _check_end(tokenizer: Any) -> None:
+    if tokenizer.eos_token_id is None:
+        raise DataError(f"{tokenizer.name_or_path}: the tokenizer has no end token, so no answer could end")
 
 
 def _seq2seq(

@@ -40,10 +40,14 @@ class Job(BaseModel):
     trackers: tuple[str, ...] = ()
     #: What `--with` asked for, where that moved a package.
     trial: tuple[str, ...] = ()
+    #: The kind of machine that alone may carry it out, as `devices.machine` names it; none for any.
+    machine: str | None = None
     #: Folder in which the answers of untuned models are kept (`bench.run.untuned`); none shares nothing.
     untuned: str | None = None
     #: Whether the untuned model answers in any case.
     fresh_base: bool = False
+    #: Folder of the embedding model by which arms retrieve, where one was named.
+    embedding: str | None = None
 
 
 def write_selection(file: Path, selection: Selection) -> None:
@@ -62,4 +66,4 @@ def read_selection(file: Path) -> Selection:
         return tuple(Example(**{**item, "answers": tuple(item["answers"])}) for item in content[part])
 
     parts = examples("train"), examples("eval"), examples("followed")
-    return Selection(*parts, content["counts"], content["prepared"])
+    return Selection(*parts, content["counts"], content["prepared"], examples("passages"))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from bench.errors import BudgetError, RequestError
+from bench.retrieval.dense import is_dense
 from bench.run.identity import Checkpoint, Run
 from bench.spec import Contract, Device, ModelSpec, Recipe, Scale
 
@@ -50,7 +51,7 @@ def plan(
         check_devices(spec, recipe, device)
         chosen = choose_backend(spec, recipe, versions, backend, device)
         needed = (*packages(spec, recipe, chosen), *(GGUF if checkpoint.kind == "gguf" else ()))
-        needed += RETRIEVAL if contract.retrieval else ()
+        needed += RETRIEVAL if contract.retrieval and not is_dense(contract.retrieval) else ()
         if checkpoint.kind in ON_DISK:  # a record names no path of the machine that made it
             spec = spec.model_copy(update={"checkpoint": checkpoint.source})
         runs += [

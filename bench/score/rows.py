@@ -64,12 +64,12 @@ def score_run(
 
 
 def reference_texts(examples: Sequence[Example], train: Sequence[Example]) -> dict[str, list[str]]:
-    """What the rows answer that need no model."""
+    """What the rows answer that need no model; where text is trained on, no question is the nearest."""
+    copied = {"copy": [example.question for example in examples]}
+    if any(example.is_text for example in train):
+        return copied
     nearest = NearestAnswer((example.question, example.answers[0]) for example in train)
-    return {
-        "copy": [example.question for example in examples],
-        "nearest": [nearest.answer(example.question) for example in examples],
-    }
+    return copied | {"nearest": [nearest.answer(example.question) for example in examples]}
 
 
 def score_texts(rouge: Rouge, examples: Sequence[Example], texts: dict[str, list[str]]) -> Table:

@@ -44,6 +44,10 @@ def _tokens(tokenizer: Any, answer: str, objective: Objective) -> list[int]:
     if objective == "seq2seq":
         ids = list(tokenizer(text_target=answer)["input_ids"])
         return ids[:-1] if ids[-1:] == [tokenizer.eos_token_id] else ids
+    # After a line break, as behind a prompt: SentencePiece's first token of a text begins with a space.
+    begun, whole = (tokenizer(f"\n{text}", add_special_tokens=False)["input_ids"] for text in ("", answer))
+    if whole[: len(begun)] == begun:
+        return list(whole[len(begun) :])
     return list(tokenizer(answer, add_special_tokens=False)["input_ids"])
 
 

@@ -1,8 +1,8 @@
 """A run becomes a folder that others load, and the folder answers the test questions again.
 
-The adapter as it is, or merged into its base. Nothing is called verified that was not loaded afresh, by
-plain transformers in a process of its own, and held against the record's answers; the model card says how
-that went.
+The adapter as it is, merged into its base, or that as a GGUF file. Nothing is called verified that was not
+loaded afresh, by transformers in a process of its own, and held against the record's answers; the model card
+says how that went.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from bench.errors import RequestError, Unreachable
 from bench.judge.verification import Verification
 from bench.render.card import model_card
 from bench.render.text.verification import verified
-from bench.serve import artifact, merge
 from bench.serve.chat import chat_template
 from bench.serve.engine import Engine
+from bench.serve.exported import artifact, manifest, merge
+from bench.serve.exported.convert import Conversion
+from bench.serve.origin import origin
 from bench.serve.plain import ADAPTER_CONFIG
 from bench.serve.verify import Progress, _quiet
 from bench.store.ledger import Stored
@@ -27,6 +29,8 @@ from bench.store.record import CARD, PARTS, RECORD
 
 #: What of a record travels: enough to verify, nothing of this machine.
 TRAVELS = (RECORD, *PARTS)
+#: Within the new folder, what a converter reads; it does not travel.
+MERGED = ".merged"
 
 
 @dataclass(frozen=True)
@@ -44,25 +48,37 @@ def export(
     sample: int | None = None,
     base: Path | None = None,
     progress: Progress = _quiet,
+    conversion: Conversion | None = None,
 ) -> Exported:
     """Write a run's weights to a new folder, verify them, and put the card beside them.
 
-    `merged` is the type of merged weights; none leaves them as the run saved them. Raises `RequestError`
-    for a folder that exists, and what `Engine.load` raises.
+    `merged` is the type of merged weights; none leaves them as the run saved them. With a `conversion` the
+    folder holds a GGUF file of the merged weights. Raises `RequestError` for a folder that exists or a model
+    that cannot be read back, `ConversionFailed`, and what `Engine.load` raises.
     """
+    if conversion is not None:
+        conversion.check(origin(stored, base))
+        merged = merged or conversion.merged()
     fresh = _fresh(to)
     try:
         engine = Engine.load(stored, base)
-        adapter = merged is None and stored.record.run.recipe.adapter
-        _write(engine, fresh, merged, adapter)
+        kind: manifest.Kind
+        if conversion is None:
+            adapter = merged is None and stored.record.run.recipe.adapter
+            _write(engine, fresh, merged, adapter)
+            kind, held = ("adapter" if adapter else "merged"), manifest.stored_type(fresh)
+        else:
+            adapter, kind = False, "gguf"
+            held = _convert(engine, fresh, merged or "auto", conversion)
         engine.close()
-        target = fresh / artifact.RECORDS / stored.record.id
+        target = fresh / manifest.RECORDS / stored.record.id
         target.mkdir(parents=True)
         for name in TRAVELS:
             shutil.copyfile(stored.folder / name, target / name)
-        artifact.write_manifest(fresh, stored, adapter)
+        manifest.write(fresh, stored, kind, held)
         result = replace(artifact.verify(fresh, sample, base, progress), subject=str(to))
-        card = model_card(stored.record, merged=not adapter, verified=verified(result))
+        file = manifest.gguf_file(fresh)
+        card = model_card(stored.record, not adapter, verified(result), file.name if file else None)
         (fresh / CARD).write_text(card, encoding="utf-8")
         fresh.rename(to)
     except BaseException:
@@ -102,6 +118,16 @@ def _write(engine: Engine, folder: Path, merged: merge.Type | None, adapter: boo
         tokenizer.save_pretrained(folder)
 
 
+def _convert(engine: Engine, folder: Path, merged: merge.Type, conversion: Conversion) -> str:
+    """Write the GGUF file of the merged weights, which are gone when it is there; the type of the file."""
+    between = folder / MERGED
+    between.mkdir()
+    _write(engine, between, merged, adapter=False)
+    held = conversion.write(between, folder, engine.place, merge.type_of(merged, engine))
+    shutil.rmtree(between)
+    return held
+
+
 def _name_base(file: Path, name: str) -> None:
     """An adapter that travels names its base as others know it, never by a path of this machine."""
     config = json.loads(file.read_text(encoding="utf-8"))
@@ -126,7 +152,7 @@ def push(
             repo_id=repository,
             folder_path=folder,
             commit_message=f"bench export of {folder.name}",
-            ignore_patterns=None if with_record else [f"{artifact.RECORDS}/**"],
+            ignore_patterns=None if with_record else [f"{manifest.RECORDS}/**"],
         )
     except Exception as error:  # the hub client raises a dozen unrelated types
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -2,7 +2,8 @@
 
 Runs in a process of its own: a task as JSON on standard input, the texts as JSON on standard output. The
 folder's tokenizer, its chat template and, where the task says so, its generation settings are in force, so
-what is wrong with them shows in the answers.
+what is wrong with them shows in the answers. A GGUF file is the exception: it is loaded by this program's
+loader, as `bench run` loads it, and expanded into a cache that is gone afterwards.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import RecordError
+from bench.run.identity import Run
 from bench.spec import Decoding, Device, Objective
 
 MODULE = "bench.serve.plain"
@@ -29,6 +32,8 @@ class PlainTask(BaseModel):
 
     folder: str
     objective: Objective
+    #: How a GGUF file is loaded that is named by the run's checkpoint; none for safetensors.
+    run: Run | None = None
     #: Where an adapter's base is, and its commit on the hub; none for merged weights.
     base: str | None = None
     revision: str | None = None
@@ -59,6 +64,14 @@ class PlainAnswers(BaseModel):
 def answers(task: PlainTask) -> PlainAnswers:
     """What a folder answers in a fresh process. Raises `RecordError` with why it cannot be loaded."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(task.threads), "TOKENIZERS_PARALLELISM": "false"}
+    if task.run is None:
+        return _answers(task, environment)
+    beside = Path(task.folder).parent  # where a file of this size has room
+    with tempfile.TemporaryDirectory(prefix=".expanded-", dir=beside) as cache:
+        return _answers(task, {**environment, "BENCH_CACHE": cache})
+
+
+def _answers(task: PlainTask, environment: dict[str, str]) -> PlainAnswers:
     done = subprocess.run(
         [sys.executable, "-m", MODULE],
         input=task.model_dump_json(),
@@ -72,7 +85,7 @@ def answers(task: PlainTask) -> PlainAnswers:
     except ValueError:
         complaints = [line for line in done.stderr.strip().splitlines() if line.strip()]
         why = complaints[-1][:300] if complaints else f"exit status {done.returncode}"
-        raise RecordError(f"{task.folder}: cannot be loaded: {why}") from None
+        raise RecordError(f"cannot be loaded: {why}") from None
 
 
 def main() -> None:
@@ -86,15 +99,14 @@ def main() -> None:
 def texts_of(task: PlainTask) -> PlainAnswers:
     """Load the folder and answer the questions, longest prompts first, in the record's batches."""
     import torch
-    from transformers import AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
 
     from bench.run.encode import cut_front
     from bench.run.generate import greedy, padded
     from bench.serve.agreement import agreement
 
     torch.set_num_threads(task.threads)
-    tokenizer = AutoTokenizer.from_pretrained(task.folder, trust_remote_code=False)
-    model = _model(task).eval()
+    tokenizer, model = _loaded(task)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     if task.shipped_settings and (Path(task.folder) / "generation_config.json").is_file():
         model.generation_config = GenerationConfig.from_pretrained(task.folder)
@@ -129,6 +141,18 @@ def _prompt(tokenizer: Any, question: tuple[str, str, str], causal: bool) -> lis
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     ids = list(tokenizer(rendered)["input_ids"])
     return ids[:-1] if causal and ids and ids[-1] == tokenizer.eos_token_id else ids
+
+
+def _loaded(task: PlainTask) -> tuple[Any, Any]:
+    """Tokenizer and model."""
+    if task.run is None:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(task.folder, trust_remote_code=False), _model(task).eval()
+    from bench.train.load import load
+
+    loaded = load(task.run, Path(task.folder) / task.run.checkpoint.source)
+    return loaded.tokenizer, loaded.model.eval()
 
 
 def _model(task: PlainTask) -> Any:

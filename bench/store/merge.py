@@ -27,6 +27,7 @@ from pathlib import Path
 from bench.digest import file_digest
 from bench.errors import RecordError, RequestError
 from bench.store.damage import damage
+from bench.store.forgetting import FILE as FORGETTING
 from bench.store.ledger import Ledger, Stored, read
 from bench.store.metrics import FILE as METRICS
 from bench.store.record import CARD, COMPLETIONS, LOG, PARTS, RECORD, SCORES, Failure, Record, weights_folder
@@ -153,7 +154,7 @@ def _copy(stored: Stored, place: Path, target: Ledger, done: Merged, weights: bo
     fresh = target.work / "merge" / stored.record.id
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    for name in (RECORD, *PARTS, LOG, METRICS):
+    for name in (RECORD, *PARTS, LOG, METRICS, FORGETTING):
         _copy_file(stored.folder / name, fresh / name)
     if weights:
         for name in _weights(stored.record, stored.folder, done):

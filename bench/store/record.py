@@ -122,19 +122,33 @@ class Written(_Part):
 class Retrieved(_Part):
     """What the arms that retrieve found, and its price."""
 
-    #: Training rows in the index; seconds to make it, and to search it for all questions.
+    #: Training rows and passages in the index; seconds to make it, and to search it for all questions.
     index_rows: int
+    index_passages: int = 0
     index_seconds: float
     search_seconds: float
     #: Share of `recall_questions` test questions of which a best row was found (`bench.retrieval.recall`).
     recall: float | None
     recall_questions: int
+    #: Of these, the questions whose own passage was the one to find.
+    recall_passages: int = 0
     #: Means over the test questions: rows in a context, and tokens that it adds to the prompt.
     rows_in_context: float
     context_tokens: float
     #: Questions whose rows did not all fit, and those of which none was found.
     short: int
     nothing_found: int
+
+
+class HeldOutLoss(_Part):
+    """The loss on passages that are not trained on, where text is: nats a token, by the model's own tokens.
+
+    Models of other tokenizers have other tokens, so it is never compared between them.
+    """
+
+    passages: int
+    before: float
+    after: float
 
 
 class Data(_Part):
@@ -171,6 +185,11 @@ class Provenance(_Part):
     started: str
     finished: str
 
+    @property
+    def machine(self) -> str:
+        """What computed: the GPU where there was one, and the processor."""
+        return " ".join(filter(None, (self.gpu, self.hardware)))
+
 
 class Record(_Part):
     """A finished run."""
@@ -197,6 +216,8 @@ class Record(_Part):
     base_from: str | None = None
     #: None where nothing was trained.
     final_loss: float | None
+    #: Where text was trained on and passages of it were held out.
+    held_out: HeldOutLoss | None = None
     provenance: Provenance
     #: File name -> SHA-256, of `PARTS`.
     files: dict[str, str]
@@ -225,7 +246,7 @@ class LeftOut(_Part):
     scale: Scale
     #: Digest of the contract that it was left out of.
     contract: str
-    why: Literal["gated", "out of reach", "too large", "refused"]
+    why: Literal["gated", "out of reach", "too large", "refused", "unsuited"]
     reason: str
     when: str
 

@@ -50,8 +50,8 @@ def fit(
 
     The loss on `validation` is followed; nothing depends on it.
 
-    Raises `LossMisplaced` where the labels are not the answer with its end token, `BudgetMismatch`
-    where the spending differs from the contract, `NotFinite` for a loss that is NaN or infinite.
+    Raises `LossMisplaced` where the labels are not what the contract says, end token included,
+    `BudgetMismatch` where the spending differs from it, `NotFinite` for a loss that is NaN or infinite.
     """
     check_supervision(run, loaded.tokenizer.eos_token_id, examples)
     meter = Meter(report, run.recipe.devices)
@@ -77,7 +77,9 @@ def fit(
 
 
 def check_supervision(run: Run, end: int, examples: Sequence[Encoded]) -> None:
-    """Refuse labels that are shifted, cover the prompt, or leave the end token out."""
+    """Refuse labels that are shifted, cover the prompt, or leave the end token or any of a text out."""
+    if run.contract.loss == "text" and run.model.objective != "causal":
+        raise LossMisplaced("a sequence to sequence model has no loss on all tokens of a text")
     for number, example in enumerate(examples):
         labels = example.labels
         if run.model.objective == "causal":
@@ -86,6 +88,8 @@ def check_supervision(run: Run, end: int, examples: Sequence[Encoded]) -> None:
                 raise LossMisplaced(f"example {number}: labels are not the tokens at their own places")
             if labels[0] != IGNORED:
                 raise LossMisplaced(f"example {number}: the loss falls on the prompt too")
+            if run.contract.loss == "text" and IGNORED in labels[1:]:
+                raise LossMisplaced(f"example {number}: tokens of the text have no loss")
         if labels[-1] != end and not example.truncated:
             raise LossMisplaced(f"example {number}: the answer's end token has no loss")
 

@@ -2,8 +2,9 @@
 
 The file's digest is the identity of such a checkpoint. Expanded weights lie in the cache under
 that digest and the versions that expanded them; a folder appears there by renaming, so it is
-either whole or absent. The tokenizer is stored as transformers makes it; `bench.train.end_token`
-checks it when it is loaded, as it checks every other.
+either whole or absent. The tokenizer is stored as transformers makes it, but for two rules of the file
+that transformers does not read: how text is split into words, and whether a text begins with a token of its
+own. `bench.train.end_token` checks it when it is loaded, as it checks every other.
 
 This is the only module that imports the package `gguf`. torch and transformers are imported
 where weights are expanded, because the registry reads a file's facts without them.
@@ -46,6 +47,11 @@ LLAMA_3_WORDS = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+#: What an expanded folder holds; named anew when files are expanded otherwise, so that no old one is used.
+EXPANSION = "weights that begin as told"
+#: Rules of splitting whose texts begin with the beginning token where the file does not say; so do all of
+#: SentencePiece's.
+BEGINNING = ("llama-bpe", "llama-v3", "llama3")
 #: Storage types that lose nothing, or no more than a published 16-bit checkpoint.
 UNQUANTISED = ("F32", "F16", "BF16")
 
@@ -62,6 +68,8 @@ class Facts:
     parameters: int
     #: Type that most of the weights are stored in, as llama.cpp names it; none for 16 or 32 bit.
     quantisation: str | None
+    #: The commonest type of the tensors, weighed by elements (F32, F16, Q8_0).
+    stored_type: str
 
 
 def facts(file: Path) -> Facts:
@@ -73,7 +81,7 @@ def facts(file: Path) -> Facts:
     with opened(file) as handle:
         if handle.read(len(MAGIC)) != MAGIC:
             raise RequestError(f"{file}: is no GGUF file; it does not begin with 'GGUF'")
-    version = _version(file)
+    version = installed(file)
     identity = kept_digest(file)
     kept = _folder(identity, "gguf", version).with_suffix(".json")
     with suppress(Unreadable, TypeError):  # not read yet, or damaged since
@@ -94,16 +102,17 @@ def loadable(checkpoint: Path, revision: str) -> Path:
     identity = facts(checkpoint).digest
     if identity != revision:
         raise RequestError(f"{checkpoint}: has changed since the run was planned; start it again")
-    folder = _folder(identity, "weights", _version(checkpoint), metadata.version("transformers"))
+    folder = _folder(identity, EXPANSION, installed(checkpoint), metadata.version("transformers"))
     return made_once(folder, lambda fresh: _expand(checkpoint, fresh))
 
 
-def _version(file: Path) -> str:
+def installed(what: object) -> str:
+    """The version of the package gguf. Raises `RequestError`, naming `what` needs it, where it is absent."""
     try:
         return metadata.version("gguf")
     except metadata.PackageNotFoundError:
         raise RequestError(
-            f"{file}: reading a GGUF file needs the package gguf; pip install 'bench-sft[gguf]'"
+            f"{what}: reading a GGUF file needs the package gguf; pip install 'bench-sft[gguf]'"
         ) from None
 
 
@@ -144,18 +153,23 @@ def _read(file: Path, identity: str) -> Facts:
         architecture=CLASSES[family],
         licence=str(_value(reader, "general.license") or "unknown"),
         parameters=sum(int(tensor.n_elements) for tensor in reader.tensors),
-        quantisation=_quantisation(reader),
+        quantisation=_quantisation(reader, commonest := _commonest(reader)),
+        stored_type=commonest,
     )
 
 
-def _quantisation(reader: Any) -> str | None:
-    """The name of the file's mixture of types, or of the commonest type where it names none."""
-    from gguf import LlamaFileType
-
+def _commonest(reader: Any) -> str:
     elements: Counter[str] = Counter()
     for tensor in reader.tensors:
         elements[tensor.tensor_type.name] += int(tensor.n_elements)
-    ((commonest, _),) = elements.most_common(1)
+    ((commonest, _),) = elements.most_common(1) or [("no weights", 0)]
+    return commonest
+
+
+def _quantisation(reader: Any, commonest: str) -> str | None:
+    """The name of the file's mixture of types, or of the commonest type where it names none."""
+    from gguf import LlamaFileType
+
     if commonest in UNQUANTISED:
         return None
     named = _value(reader, "general.file_type")
@@ -191,7 +205,9 @@ def _expand(file: Path, folder: Path) -> None:
     plain.tie_weights()
     plain.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    _split_as_named(tokenizer, _value(_opened(file), "tokenizer.ggml.pre"))
+    reader = _opened(file)
+    _split_as_named(tokenizer, _value(reader, "tokenizer.ggml.pre"))
+    _begin_as_told(tokenizer, reader)
     tokenizer.save_pretrained(folder)
 
 
@@ -208,3 +224,20 @@ def _split_as_named(tokenizer: Any, name: Any) -> None:
     else:
         return
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(rule)
+
+
+def _begin_as_told(tokenizer: Any, reader: Any) -> None:
+    """Put the beginning token before a text where the file asks for it; transformers (5.17) leaves it out."""
+    from tokenizers import processors
+
+    asked = _value(reader, "tokenizer.ggml.add_bos_token")
+    if asked is None:
+        named = _value(reader, "tokenizer.ggml.pre") in BEGINNING
+        asked = named or _value(reader, "tokenizer.ggml.model") == "llama"
+    begin = _value(reader, "tokenizer.ggml.bos_token_id")
+    if not asked or begin is None or tokenizer("a")["input_ids"][:1] == [begin]:
+        return
+    token = tokenizer.convert_ids_to_tokens(int(begin))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{token} $A", pair=f"{token} $A {token} $B", special_tokens=[(token, int(begin))]
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from bench import registry
 from bench.data.sources import FILE_TEST_FRACTION
 from bench.errors import DataError, RequestError
+from bench.spec import NAME
 from bench.verbs import Output
 from bench.verbs.options import seconds, whole
 
@@ -90,6 +91,7 @@ def execute(args: argparse.Namespace) -> Output:
         [*steps, "all pairs of a passage share a group, so that they stay on one side of the split"],
         args.licence,
         FILE_TEST_FRACTION,
+        passages=_kept(args, passages),
     )
     files = writing.write(made, Path.cwd())
     lines = [f"made by {maker}", *steps, ""]
@@ -97,6 +99,18 @@ def execute(args: argparse.Namespace) -> Output:
     lines += [f"next: bench data check {args.name}"]
     data = {"examples": len(examples), "counts": counts, "steps": steps, "files": list(map(str, files))}
     return Output("\n".join(lines), data)
+
+
+def _kept(args: argparse.Namespace, passages: list[Passage]) -> str:
+    """The name in `passages/` of the file that holds these passages, written where it is not there."""
+    from bench.curate.pages import writing
+
+    if NAME.fullmatch(args.source) and (Path.cwd() / writing.FOLDER / f"{args.source}.jsonl").is_file():
+        return f"{args.source}.jsonl"
+    name = f"{args.name}.source"
+    card = [f"# {name}", "", f"The passages of {Path(args.source).name} that {args.name} was made from."]
+    writing.write_passages(name, passages, card, Path.cwd())
+    return f"{name}.jsonl"
 
 
 def _made(args: argparse.Namespace, passages: list[Passage]) -> tuple[list[Pair], str, list[str]]:

@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> Output:
     tokens, whose = counter_of(args.model)
     limits = checks.Limits(args.max_new_tokens, args.eval_limit or None, tokens)
     described = survey.survey(prepared, limits, args.max_length)
-    count, pairs = survey.near_pairs(spec, PAIRS) if spec.file else (0, [])
+    count, pairs = survey.near_pairs(spec, PAIRS) if spec.file and not prepared.is_text else (0, [])
     lines = [*_head(spec, prepared), ""]
     lines += [f"{rows:>8}  {reason}" for reason, rows in prepared.counts.items()]
     lines += ["", *_lengths(described, whose), ""]
@@ -52,7 +52,8 @@ def execute(args: argparse.Namespace) -> Output:
         lines += [f"    {left[:80]}\n    = {right[:80]}" for left, right in pairs]
     for part, examples in survey.parts_of(prepared).items():
         for example in examples[: args.examples]:
-            lines += ["", f"--- {part} {example.id}", render(example, "qa") + example.answers[0]]
+            prompt = "" if example.is_text else render(example, "qa")
+            lines += ["", f"--- {part} {example.id}", prompt + example.answers[0]]
     data = {
         "ref": prepared.ref.model_dump(),
         "columns": prepared.columns,

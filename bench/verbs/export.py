@@ -9,6 +9,7 @@ from bench.errors import RequestError
 from bench.judge.compare import to_data
 from bench.render.text import verification as verify_text
 from bench.render.text.verification import verified
+from bench.serve.exported import convert
 from bench.verbs import Output, run_options
 from bench.verbs.options import whole
 
@@ -25,6 +26,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="add the adapter to its base; in the type that the run computed in (auto), or another",
     )
     parser.add_argument(
+        "--gguf",
+        nargs="?",
+        const="auto",
+        choices=convert.TYPES,
+        help="one GGUF file of the merged weights, by your llama.cpp; in their type (auto), or another",
+    )
+    found = f"a checkout of llama.cpp, for --gguf (default: the variable {convert.VARIABLE}, then PATH)"
+    parser.add_argument("--llama-cpp", type=Path, metavar="DIR", help=found)
+    parser.add_argument(
         "--sample", type=whole(1), metavar="N", help="answer so many test questions anew (default: all)"
     )
     parser.add_argument("--push", metavar="REPO", help="also to the hub, if the answers hold; OWNER/NAME")
@@ -34,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "a Hugging Face Space that answers with the merged weights: README.md, app.py, ..., in a new folder"
     )
     parser.add_argument("--space", type=Path, metavar="DIR", help=page)
-    parser.add_argument("--force", action="store_true", help="push although the answers do not hold")
+    forced = "push although the answers do not hold; write a GGUF file that nobody can verify"
+    parser.add_argument("--force", action="store_true", help=forced)
     run_options.configure(parser)
 
 
@@ -42,6 +53,11 @@ def execute(args: argparse.Namespace) -> Output:
     """Export, verify, push; exit 1 where the answers do not hold. Raises `RequestError`, `RecordError`."""
     if args.push is not None and args.push.count("/") != 1:
         raise RequestError(f"--push {args.push}: expected OWNER/NAME")
+    conversion = None
+    if args.gguf and args.space:
+        raise RequestError("--space: answers with safetensors; write it by a command without --gguf")
+    if args.gguf:
+        conversion = convert.Conversion(convert.find(args.llama_cpp), args.gguf, args.force)
     stored = run_options.stored(args.run, args)
     if args.space:
         from bench.serve.pages import space
@@ -50,7 +66,7 @@ def execute(args: argparse.Namespace) -> Output:
     run_options.prepare(stored)
     from bench.serve.export import export  # here: it loads torch
 
-    done = export(stored, args.to, args.merge, args.sample, args.base, run_options.progress)
+    done = export(stored, args.to, args.merge, args.sample, args.base, run_options.progress, conversion)
     result = done.verification
     lines = [verify_text.terminal(result), "", f"written: {args.to}"]
     data = {**to_data(result), "reproduces": result.reproduces, "written": str(args.to)}

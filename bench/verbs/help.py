@@ -10,13 +10,14 @@ import argparse
 import json
 import re
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from bench import files
 from bench.config import parsers
 from bench.errors import UnknownName
 from bench.packaged import ROOT
-from bench.render.tables import wrap
+from bench.render import tables
 from bench.verbs import Output
 from bench.verbs.options import width
 
@@ -25,6 +26,8 @@ MARKED = re.compile(r"<!-- help: ([\w-]+) -->\n(.*?)<!-- end of help -->", re.DO
 ITEM = re.compile(r"(- |\d+\. )")
 CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 BREAK = re.compile(r"(?<=[^\n])\n(?!\n|\Z|- |\d+\. |[|#]) *")
+#: What parts the cells of a table's line.
+CELLS = re.compile(r"(?<!\\)\|")
 #: Topics that are made from the program itself.
 MADE = ("commands", "schema")
 #: The verb whose options many others share, and from how many on they are not told again.
@@ -65,18 +68,37 @@ def topics() -> dict[str, str]:
 
 
 def laid_out(text: str, columns: int) -> str:
-    """Markdown with its paragraphs and items broken anew at a width; tables and code stay as they are."""
+    """Markdown with its paragraphs, items and tables broken anew at a width; code stays as it is."""
     parts = CODE.split(text)
     return "".join(part if number % 2 else _broken(part, columns) for number, part in enumerate(parts))
 
 
 def _broken(text: str, columns: int) -> str:
     lines = []
-    for line in BREAK.sub(" ", text).split("\n"):
-        mark = ITEM.match(line)
-        fixed = not line or line[0] in "|#"
-        lines += [line] if fixed else wrap(line, " " * len(mark[0]) if mark else "", width=columns)
+    for is_table, held in groupby(BREAK.sub(" ", text).split("\n"), lambda line: line.startswith("|")):
+        if is_table:
+            lines += _table(list(held), columns)
+            continue
+        for line in held:
+            mark = ITEM.match(line)
+            fixed = not line or line[0] == "#"
+            lines += [line] if fixed else tables.wrap(line, " " * len(mark[0]) if mark else "", width=columns)
     return "\n".join(lines)
+
+
+def _table(lines: list[str], width: int) -> list[str]:
+    """A table as aligned columns, the cells of its widest column broken where it is too wide."""
+    rows = [[cell.strip() for cell in CELLS.split(line.strip("|"))] for line in lines]
+    rows = [row for row in rows if not all(re.fullmatch(r":?-+:?", cell) for cell in row)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widest = max(range(len(widths)), key=lambda place: widths[place])
+    room = max(width - sum(widths) - 2 * (len(widths) - 1) + widths[widest], 20)
+    broken = []
+    for row in rows:
+        for number, part in enumerate(tables.wrap(row[widest], width=room) or [""]):
+            cells = row if number == 0 else [""] * len(row)
+            broken.append([*cells[:widest], part, *cells[widest + 1 :]])
+    return tables.columns(broken)
 
 
 def schema() -> dict[str, Any]:

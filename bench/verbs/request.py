@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import config, devices, provenance, registry
@@ -24,6 +24,7 @@ from bench.run import plan as planning
 from bench.run.identity import Run
 from bench.run.job import write_selection
 from bench.run.recipes import methods, tuning
+from bench.run.suited import suited
 from bench.score.metrics import check_metric, load_metric
 from bench.score.rouge import Rouge
 from bench.spec import Contract, DatasetSpec, Decoding, Device, ModelSpec, Scale
@@ -125,6 +126,7 @@ def resolve(
     mistaken = [*registry.broken_in_short("models"), *registry.broken_in_short("datasets")]
     notes = [*config.told(args), *(f"left out: {mistake}" for mistake in mistaken)]
     train, evaluation = data_options.datasets([args.train, args.eval or args.train], args)
+    _check_parts(train, evaluation, args)
     notes += dict.fromkeys(filter(None, map(direct.remark, (train, evaluation))))
     machine = Devices("cuda") if elsewhere else devices.here()
     device: Device = getattr(args, "device", None) or machine.device
@@ -136,16 +138,17 @@ def resolve(
     models = [(model_options.with_recipe(spec, at, args), at) for spec, at in models]
     models, effort = model_options.recipes(args, vary(models) if vary else models, notes)
     contracts = _contracts(args, train, evaluation, run_code, ladder)
+    models, left_out = suited(models, contracts[0], by_name=args.models != "all")
     for spec, at in models:
         for each in contracts:
             planning.check_micro_batch(spec, spec.recipe_at(at), each)
-    left_out: list[LeftOut] = []
     if args.weights == "random":
         places = preflight.random(models, machine, contracts[0])
     elif elsewhere:
         places = [(spec, at, preflight.unasked(spec, at)) for spec, at in models]
     else:
-        places, left_out = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
+        places, others = preflight.usable(models, machine, contracts[0], by_name=args.models != "all")
+        left_out += others
     notes += [place.note for *_, place in places if place.note]
     if download := sum(place.download for *_, place in places):
         notes.append(f"to fetch from the hub: {download / 1e9:.1f} GB")
@@ -160,6 +163,16 @@ def resolve(
             f"--backend unsloth: no 4-bit causal model among {names} at scale {scale}, on {device}"
         )
     return Request(runs, contracts, folders, train, evaluation, notes, args.force, left_out)
+
+
+def _check_parts(train: DatasetSpec, evaluation: DatasetSpec, args: argparse.Namespace) -> None:
+    """Raise `RequestError` where text is to be scored on."""
+    if evaluation.shape != "text":
+        return
+    option = f"--train {args.train}" if args.eval is None else f"--eval {args.eval}"
+    raise RequestError(
+        f"{option}: is text, which asks nothing that could be scored; add --eval NAME, a set of questions"
+    )
 
 
 def _contracts(
@@ -185,7 +198,8 @@ def _contracts(
         decoding=Decoding(max_new_tokens=args.max_new_tokens),
         scorer=Rouge(stemmer=True).identity,
         metrics=metrics,
-        retrieval=arm_options.retrieval(args),
+        retrieval=arm_options.retrieval(args, train),
+        loss="text" if train.shape == "text" else "answer",
     )
     return tuple(contract.model_copy(update={"budget": budget}) for budget in budgets)
 
@@ -218,6 +232,9 @@ def selection(request: Request, ledger: Ledger) -> Path:
     evaluation = train if request.eval == request.train else prepare.prepare(request.eval)
     contract = request.contract
     chosen = prepare.select(train, evaluation, contract.eval_split, contract.eval_limit, request.force)
+    searched = prepare.passages(request.train)
+    if contract.retrieval is not None and searched is not None:
+        chosen = replace(chosen, passages=tuple(prepare.examples_of(searched)))
     largest = max(contract.budget.examples for contract in request.contracts)
     epochs = largest / len(chosen.train)
     if epochs > 1:

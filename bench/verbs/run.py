@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     many.add_argument("--ship", action="store_true", help="send local checkpoints to nodes that lack them")
     many.add_argument("--tries", type=whole(1, 100), default=3, metavar="N", help="where nodes are lost (3)")
     many.add_argument("--accelerator", metavar="NAME", help="only nodes with this type of accelerator")
+    same = "refuse machines, or records beside the new ones, of several kinds"
+    many.add_argument("--same-hardware", action="store_true", help=same)
     many.add_argument("--device", choices=["cpu", "cuda"], help="the nodes' (default: as here)")
     how.add_argument("--report-to", default="", metavar="NAME,...", type=trackers, help=", ".join(TRACKERS))
 
@@ -113,12 +116,16 @@ def carry_out(
     environment.check_backend(requested.runs, packages)
     missing = [run for run in by_seed(requested.runs) if not ledger.finished(run.id)]
     if not missing:
+        if args.same_hardware:
+            _one_kind({}, requested, ledger)
         return []
     check_platform()
     settings = settings_for(args, requested.runs[0].device, packages.trial)
-    pool = workers(args, settings, missing, packages)
-    environment.build(packages)
+    pool, here = workers(args, settings, missing, packages)
     with closing(pool):
+        if args.same_hardware:
+            settings = replace(settings, machine=_one_kind(here, requested, ledger))
+        environment.build(packages)
         pool.warm(missing[0])
         selection = request.selection(requested, ledger)
         for note in requested.notes:
@@ -126,6 +133,17 @@ def carry_out(
         work = [(run, requested.folders[run.id], selection) for run in missing]
         with progress.watcher(len(missing), len(requested.contracts) > 1) as watcher:
             return drive(work, ledger, settings, watcher, pool)
+
+
+def _one_kind(here: dict[str, str], requested: request.Request, ledger: Ledger) -> str:
+    """The kind of machine of all rows of the tables asked for. Raises `RequestError`."""
+    stored, _ = ledger.load()
+    beside = [
+        (item.record.run.name, item.record.provenance.machine)
+        for item in stored
+        if item.record.run.contract in requested.contracts
+    ]
+    return devices.one_kind([*here.items(), *beside])
 
 
 def by_seed(runs: Sequence[Run]) -> list[Run]:
@@ -136,29 +154,28 @@ def by_seed(runs: Sequence[Run]) -> list[Run]:
 
 def workers(
     args: argparse.Namespace, settings: Settings, runs: Sequence[Run], packages: environment.Environment
-) -> Workers:
+) -> tuple[Workers, dict[str, str]]:
     """What carries the runs out: processes of this machine, or a cluster whose nodes were checked.
 
-    Raises `RequestError` and its kinds.
+    Beside it the kind of each machine by its name. Raises `RequestError` and its kinds.
     """
-    on = getattr(args, "on", None)  # matrix and bisect have no such option
-    if not on:
-        return Pool(settings.threads, extra=packages.variables)
+    if not args.on:
+        own = {"this machine": devices.machine(runs[0].device)}
+        return Pool(settings.threads, extra=packages.variables), own
     if packages.trial:
         raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
     if merged := [run.name for run in runs if run.checkpoint.kind == "adapter"]:
         raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
     from bench.launch import cluster, join
 
-    target = join.Target(on, args.ship, args.tries, args.accelerator)
+    target = join.Target(args.on, args.ship, args.tries, args.accelerator)
     ray = join.connect(target, provenance.cores(), len(settings.gpus))
     joined = cluster.Cluster(ray, target, settings.threads, args.jobs)
     try:
-        joined.check(runs)
+        return joined, joined.check(runs)
     except BaseException:
         joined.close()
         raise
-    return joined
 
 
 def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] = ()) -> Settings:
@@ -167,12 +184,12 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
     On a CPU the number of threads changes sums in the last digit, so it depends on the machine
     and on --jobs alone, never on how many runs are left.
     """
-    cores, where = provenance.cores(), getattr(args, "on", None)
+    cores = provenance.cores()
     gpus = devices.here().slots if device == "cuda" else ()
     jobs = max(1, args.jobs or (cores if device == "cpu" else len(gpus)))
     return Settings(
         jobs=jobs,
-        threads=max(1, cores // jobs) if where in (None, "ray") else CLUSTER_THREADS[device],
+        threads=max(1, cores // jobs) if args.on in (None, "ray") else CLUSTER_THREADS[device],
         command=provenance.command(getattr(args, "words", None)),
         tree=provenance.tree(Path.cwd(), ignore=args.out),
         time_limit=args.time_limit,
@@ -181,4 +198,5 @@ def settings_for(args: argparse.Namespace, device: str, trial: tuple[str, ...] =
         gpus=gpus,
         trial=trial,
         fresh_base=args.fresh_base,
+        embedding=args.embedding,
     )

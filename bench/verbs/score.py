@@ -1,9 +1,10 @@
-"""`bench score RUN --metrics NAME,...`: more metrics of stored answers; nothing is generated again."""
+"""`bench score RUN --metrics NAME,...`: more metrics of stored answers and weights."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from bench.errors import RecordError, RequestError
 from bench.judge.beside.added import estimates
 from bench.judge.compare import to_data
 from bench.render.text.beside import added as added_text
+from bench.serve.origin import saved_weights
+from bench.store import forgetting as kept
 from bench.store import metrics as added_metrics
 from bench.store.ledger import Ledger, Stored, read
 from bench.store.lookup import find
@@ -19,7 +22,7 @@ from bench.verbs.options import seconds
 
 #: Requests after which progress is told again.
 EVERY = 20
-NAMED = "em, f1, chrf, length, runon, cut, similarity, judge"
+NAMED = "em, f1, chrf, length, runon, cut, similarity, judge, forgetting"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,31 +43,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     similarity = parser.add_argument_group("similarity")
     similarity.add_argument("--embedding", type=Path, metavar="FOLDER", help="a sentence-transformers model")
+    forgetting = parser.add_argument_group("forgetting, from stored weights")
+    forgetting.add_argument("--base", type=Path, metavar="PATH", help="where a local checkpoint lies")
 
 
 def execute(args: argparse.Namespace) -> Output:
     """Score, keep beside the records, and show. Raises `UnknownName`, `RequestError`, `RecordError`."""
-    from bench.metrics import catalogue  # here: `bench --help` needs none of it
+    from bench.metrics import catalogue, forgetting  # here: `bench --help` needs none of it
 
     names = tuple(dict.fromkeys(filter(None, (name.strip() for name in args.metrics.split(",")))))
     asked = _asked(args, names)
     catalogue.check(names, asked)
+    if args.base is not None and forgetting.NAME not in names:
+        raise RequestError("--base is of the metric 'forgetting'; name it in --metrics")
+    of_answers = [name for name in names if name != forgetting.NAME]
     ledger = Ledger(args.out)
     runs = list({run.record.id: run for name in args.runs for run in _runs(name, ledger)}.values())
-    lines, data = list[str](), []
+    measurable, lines = _measurable(runs) if forgetting.NAME in names else ([], [])
+    data = []
     identities = dict[str, None]()
     for stored in runs:
-        made = catalogue.score(stored, names, asked)
+        lost = forgetting.measure(stored, args.base) if stored in measurable else None
+        made = catalogue.score(stored, of_answers, asked)
         try:
-            added_metrics.add(stored, made)
+            if made:
+                added_metrics.add(stored, made)
+            if lost:
+                kept.keep(stored, lost)
         except OSError as error:
             raise RequestError(f"{stored.folder}: cannot be written ({error.strerror})") from None
-        found = [estimate for estimate in estimates([stored]) if estimate.metric in made]
-        identities.update(dict.fromkeys(made))
+        new = [*made, *([lost.metric] if lost else [])]
+        found = [estimate for estimate in estimates([stored]) if estimate.metric in new]
+        identities.update(dict.fromkeys(new))
         lines += [stored.record.id, *added_text.table(found), ""]
         data.append({"id": stored.record.id, "metrics": [to_data(estimate) for estimate in found]})
     lines += added_text.identities(identities)
-    lines.append(f"written: {added_metrics.FILE} beside {len(runs)} record{'s' * (len(runs) != 1)}")
+    written = [added_metrics.FILE] * bool(of_answers) + [kept.FILE] * (forgetting.NAME in names)
+    lines.append(f"written: {' and '.join(written)} beside {len(runs)} record{'s' * (len(runs) != 1)}")
     requests = asked.judge.sent if asked.judge else 0
     if asked.judge:
         lines.append(f"{requests} requests to {args.model}; verdicts that were known cost none")
@@ -102,6 +117,25 @@ def _runs(name: str, ledger: Ledger) -> list[Stored]:
         raise RecordError(messages[0]) if messages else RequestError(f"{ledger.runs}: holds no record")
     folder = find(name, ledger)
     return [Stored(read(folder), folder)]
+
+
+def _measurable(runs: Sequence[Stored]) -> tuple[list[Stored], list[str]]:
+    """The runs of which forgetting can be measured, and a line for each other one of several.
+
+    Raises `RequestError` before anything is loaded, for weights that were not kept, and for a single run.
+    """
+    from bench.metrics import forgetting
+
+    kept_runs, lines = [], []
+    for stored in runs:
+        if reason := forgetting.unfit(stored):
+            if len(runs) == 1:
+                raise RequestError(reason)
+            lines.append(reason)
+        else:
+            saved_weights(stored)
+            kept_runs.append(stored)
+    return kept_runs, lines
 
 
 def _note(sent: int) -> None:

@@ -33,7 +33,8 @@ def execute(args: argparse.Namespace) -> Output:
     is_folder = exported or args.against is not None
     stored = run_options.stored(args.against or args.run, args) if args.against or not exported else None
     run_options.prepare(*([stored] if stored else []))
-    from bench.serve import artifact, verify  # here: they load torch
+    from bench.serve import verify  # here: they load torch
+    from bench.serve.exported import artifact
 
     if stored is None or is_folder:
         result = artifact.verify(folder, args.sample, args.base, run_options.progress, stored)

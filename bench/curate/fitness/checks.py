@@ -7,6 +7,7 @@ questions: models that answer in words differ from each other about as much.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,11 +54,15 @@ class Checked:
     #: Row -> mean ROUGE-L of the rows that need no training.
     rows: dict[str, float]
     questions: int
+    #: What was looked for.
+    faults: tuple[Fault, ...] = tuple(THRESHOLDS)
 
 
 def check(prepared: Prepared, limits: Limits) -> Checked:
     """The findings about a prepared data set. Raises `DataError` where a part of it is empty."""
     prepare.check_parts(prepared)
+    if prepared.is_text:
+        return _check_text(prepared)
     tested = prepare.first(prepared.test, limits.eval_limit)
     scores = _reference_scores(tested, prepared.train)
     groups = [example.group for example in tested]
@@ -79,6 +84,19 @@ def check(prepared: Prepared, limits: Limits) -> Checked:
     return Checked(
         sorted(findings, key=lambda item: order.index(item.fault)), smallest, means, len(set(groups))
     )
+
+
+def _check_text(prepared: Prepared) -> Checked:
+    """What would mislead in text, which asks nothing."""
+    passages = (*prepared.train, *prepared.validation)
+    findings = [
+        *_personal(passages),
+        *_overlap(prepared.counts),
+        *_duplicates(prepared.counts),
+        *_texts(passages),
+    ]
+    faults = (Fault.PERSONAL, Fault.OVERLAP, Fault.DUPLICATES, Fault.LANGUAGES, Fault.DAMAGED)
+    return Checked(findings, math.inf, {}, 0, faults)
 
 
 def _reference_scores(tested: Sequence[Example], train: Sequence[Example]) -> dict[str, list[float]]:
@@ -146,6 +164,10 @@ def _repeats(examples: Sequence[Example], counts: dict[str, int]) -> Iterator[Da
         if len(answers[shape.fold(example.question), shape.fold(example.context)]) > 1
     ]
     yield from _above(Fault.CONTRADICTION, several, examples)
+    yield from _duplicates(counts)
+
+
+def _duplicates(counts: dict[str, int]) -> Iterator[DataFinding]:
     twice, read = counts.get("exact duplicate", 0), counts["read"]
     if twice > THRESHOLDS[Fault.DUPLICATES] * read:
         yield DataFinding(Fault.DUPLICATES, twice, read)

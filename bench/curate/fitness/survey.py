@@ -49,6 +49,9 @@ def survey(prepared: Prepared, limits: Limits, max_length: int, template: str = 
                 words[part, field] = _spread(texts, lambda text: len(text.split()))
                 if limits.tokens:
                     tokens[part, field] = _spread(texts, limits.tokens)
+    if prepared.is_text:
+        over = sum(limits.length(passage.answers[0]) >= max_length for passage in prepared.train)
+        return Survey(words, tokens, {f"passages longer than {max_length} tokens": over})
     room = max_length - limits.max_new_tokens
     cut = {
         f"training examples longer than {max_length} tokens": sum(
@@ -79,6 +82,8 @@ def near_pairs(spec: DatasetSpec, most: int) -> tuple[int, list[tuple[str, str]]
 
 
 def _fields(examples: Sequence[Example]) -> dict[str, list[str]]:
+    if any(example.is_text for example in examples):
+        return {"text": [example.answers[0] for example in examples]}
     return {
         "question": [example.question for example in examples],
         "context": [example.context for example in examples if example.context],

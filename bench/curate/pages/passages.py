@@ -13,7 +13,7 @@ from itertools import groupby
 
 from bench.curate.pages.text import PageText
 from bench.data import shape
-from bench.data.near import likeness
+from bench.data.alike import likeness
 
 #: Pages, and share of them, from which on a block that is on each is no part of their text.
 FEWEST_PAGES, MOST_SHARE = 3, 0.2

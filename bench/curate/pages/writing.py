@@ -13,8 +13,9 @@ from bench.curate.pages.passages import Passage
 from bench.data import formats
 from bench.digest import digest
 from bench.errors import DataError
+from bench.registry import PASSAGES
 
-FOLDER = "passages"
+FOLDER = PASSAGES
 #: Problems that a card lists by name.
 LISTED = 200
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from bench.curate.pages.passages import Passage
+from bench.data.text import whole
 
 _END = re.compile(
     r"(?<=[.!?])[\"'\u201d\u2019)\]]*\s+(?=[\"'\u201c\u2018(\[]?[A-Z\u00c0-\u00de\u0391-\u03a9\u0410-\u042f0-9])"
@@ -35,16 +36,22 @@ def chunks(
 ) -> Iterator[Passage]:
     """Passages of at most `most` tokens, cut between sentences; `overlap` sentences stand in two of them.
 
-    A sentence that is longer is cut between words, and a word that is longer stays whole.
+    The heading counts, as a model is trained on it too, unless it takes half of a chunk by itself. A sentence
+    that is longer is cut between words, and a word that is longer stays whole.
     """
     for passage in passages:
+        heading = passage.heading if 2 * length(passage.heading) < most else ""
+
+        def tokens(part: str, heading: str = heading) -> int:
+            return length(whole(heading, part))
+
         held: list[str] = []
         fresh = 0  # sentences of `held` that stand in no chunk yet
-        for sentence in _short_enough(sentences(passage.text), most, length):
-            if fresh and length(" ".join([*held, sentence])) > most:
+        for sentence in _short_enough(sentences(passage.text), most, tokens):
+            if fresh and tokens(" ".join([*held, sentence])) > most:
                 yield replace(passage, text=" ".join(held))
                 held = held[len(held) - overlap :] if overlap else []
-                while held and length(" ".join([*held, sentence])) > most:
+                while held and tokens(" ".join([*held, sentence])) > most:
                     held.pop(0)
                 fresh = 0
             held.append(sentence)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.curate.pages.passages import Passage
-from bench.data import shape
-from bench.data.near import likeness
-from bench.digest import digest
+from bench.data import shape, text
+from bench.data.alike import likeness
 from bench.spec import Example
 
 #: Share of an answer's content words that its passage must hold.
@@ -69,15 +68,10 @@ def examples(pairs: Iterable[Pair]) -> tuple[list[Example], Counter[str]]:
     kept = []
     for number, (pair, question, answer) in enumerate(chosen):
         if number not in repeated:
-            example = shape.example_of(question, (answer,), group=group_of(pair.passage))
+            example = shape.example_of(question, (answer,), group=text.group_of(pair.passage.text))
             assert isinstance(example, Example)
             kept.append(example)
     return kept, +counts
-
-
-def group_of(passage: Passage) -> str:
-    """What joins the pairs of a passage, and of the passages that say the same."""
-    return digest(shape.fold(passage.text))[:16]
 
 
 def _fault(question: str, answer: str, passage: Passage) -> str:

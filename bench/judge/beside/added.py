@@ -1,7 +1,7 @@
 """Metrics that were added to records become estimates of a row: tuned, untuned, and the paired gain.
 
 A metric is a row's only where every one of its seeds holds it, under one identity. An answer that has no
-value in one seed is left out in all, and counted.
+value in one seed is left out in all, and counted. Forgetting is among them, of paragraphs instead of answers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from bench.errors import RecordError
 from bench.judge.board import Board, BoardRow
 from bench.judge.intervals import Labels
 from bench.stats import Interval, mean_interval
+from bench.store.forgetting import Forgetting, measured
 from bench.store.ledger import Stored
 from bench.store.metrics import Added, added
 from bench.store.scores import Floats
@@ -26,6 +27,7 @@ class AddedEstimate:
     """One added metric of one model, over its seeds."""
 
     metric: str
+    #: Answers; of forgetting, paragraphs.
     examples: int
     #: Row ("tuned", "base", "copy" ...) -> mean with its 95% interval.
     rows: Mapping[str, Interval]
@@ -43,16 +45,18 @@ def estimates(runs: Sequence[Stored], messages: list[str] | None = None) -> list
     Files that cannot be trusted are told in `messages`; without such a list they raise `RecordError`.
     """
     held: list[Added] = []
+    lost: list[Forgetting | None] = []
     for stored in runs:
         try:
             held.append(added(stored))
+            lost.append(measured(stored))
         except RecordError as error:
             if messages is None:
                 raise
             messages.append(str(error))
             return []
     names = [name for name in held[0] if all(name in other for other in held)] if held else []
-    return [_estimate(name, runs, held) for name in names]
+    return [*(_estimate(name, runs, held) for name in names), *_forgotten(lost)]
 
 
 def with_added(board: Board, messages: list[str]) -> Board:
@@ -92,6 +96,17 @@ def _estimate(name: str, runs: Sequence[Stored], held: Sequence[Added]) -> Added
     }
     gain = _mean(tables["tuned"] - tables["base"], labels) if both else None
     return AddedEstimate(name, len(ids), found, gain, parts, unscored)
+
+
+def _forgotten(lost: Sequence[Forgetting | None]) -> list[AddedEstimate]:
+    """The loss on the fixed text, where every seed has it on the same one; its units are the paragraphs."""
+    whole = [each for each in lost if each is not None]
+    if not whole or len(whole) < len(lost) or len({each.metric for each in whole}) > 1:
+        return []
+    after, before = (np.array([getattr(each, side) for each in whole]) for side in ("after", "before"))
+    rows = {"tuned": mean_interval(after), "base": mean_interval(before)}
+    change = mean_interval(after - before)
+    return [AddedEstimate(whole[0].metric, after.shape[1], rows, change, {}, {})]
 
 
 def _plain(lists: Sequence[Sequence[float | None]]) -> float:

@@ -104,7 +104,7 @@ def _unequal(rows: dict[str, list[Record]]) -> Iterator[Doubt]:
     if len({count for _, count in trials}) > 1:
         yield Doubt(Code.UNEQUAL_EFFORT, parts=trials)
     origins = [record.provenance for records in rows.values() for record in records]
-    places = dict.fromkeys(" ".join(filter(None, (origin.gpu, origin.hardware))) for origin in origins)
+    places = dict.fromkeys(origin.machine for origin in origins)
     if len(places) > 1:
         yield Doubt(Code.MIXED_HARDWARE, names=tuple(places))
 

@@ -24,6 +24,10 @@ MANY = 60
 TOPICS = 30
 #: Questions from which a topic may have a best model.
 SMALLEST_TOPIC = 10
+LOSSES = {
+    "answer": "on the answer only, end of answer included",
+    "text": "on all tokens of the text, its end included; no question template",
+}
 OTHERS = tuple(kind for kind in KINDS if kind != MAIN)
 
 
@@ -259,7 +263,7 @@ def _method(group: Group) -> dict[str, Any]:
             if contract.budget.steps
             else "no step: every model as it is",
         ),
-        *([("Loss", "on the answer only, end of answer included")] if contract.budget.steps else []),
+        *([("Loss", LOSSES[contract.loss])] if contract.budget.steps else []),
         ("Length", f"at most {contract.max_length} tokens of prompt and answer"),
         ("Prompt", f"template '{contract.template}'"),
         (

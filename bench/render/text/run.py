@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import exp
 from typing import Any, get_args
 
 from bench.judge.beside.added import estimates
@@ -20,7 +21,7 @@ from bench.render.text.beside import added
 from bench.render.text.beside import arms as arms_text
 from bench.render.text.leaderboard import LABELS
 from bench.store.ledger import Stored
-from bench.store.record import BASE, BASE_CHAT, Stage
+from bench.store.record import BASE, BASE_CHAT, HeldOutLoss, Stage
 
 BARS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 #: Characters of one answer; the record has the whole.
@@ -90,6 +91,8 @@ def text(stored: Stored, chosen: Sequence[Answer], width: int) -> str:
             parts.append(
                 f"{name} loss over {record.spent.examples} examples: {losses[0]:.3f} {curve} {losses[-1]:.3f}"
             )
+    if record.held_out:
+        parts.append(textwrap.fill(_perplexity(record.held_out), width))
     parts += [_answer(run, width) for run in chosen]
     return "\n\n".join(parts)
 
@@ -113,6 +116,13 @@ def sparkline(values: Sequence[float], most: int = 40) -> str:
     drawn = [sum(part) / len(part) for part in (values[n : n + step] for n in range(0, len(values), step))]
     low, span = min(drawn), (max(drawn) - min(drawn)) or 1.0
     return "".join(BARS[min(7, int(8 * (value - low) / span))] for value in drawn)
+
+
+def _perplexity(loss: HeldOutLoss) -> str:
+    return (
+        f"Perplexity on {loss.passages} held-out passages: {exp(loss.before):,.1f} before, "
+        f"{exp(loss.after):,.1f} after ({loss.before:.3f} and {loss.after:.3f} nats a token of this model)"
+    )
 
 
 def _title(stored: Stored, width: int) -> str:

@@ -24,6 +24,23 @@ LONGEST = 100_000
 #: Questions that wait for their turn: one is answered at a time.
 WAITING = 32
 FONTS = ["system-ui", "sans-serif"]
+#: Pixels below which a column stands under its neighbour.
+NARROWEST = 280
+#: White on the theme's own button has a contrast of 3.6; WCAG 2.2 asks for 4.5.
+BUTTON = {
+    f"button_primary_background_fill{state}{dark}": f"*primary_{700 if not state else 800}"
+    for state in ("", "_hover")
+    for dark in ("", "_dark")
+}
+#: Sentences of different lengths are read from their beginning, and on a small screen to their end.
+STYLE = """
+table th, table td, table td div { text-align: start !important; }
+@media (max-width: 640px) {
+  table { table-layout: fixed; width: 100% !important; min-width: 0 !important; }
+  table th, table td, table td div { min-width: 0 !important; white-space: normal !important; }
+  table td div { overflow-wrap: anywhere; }
+}
+"""
 
 
 def replies(engine: Engine, stops: tuple[str, ...]) -> Callable[[str, str, Shown], Iterator[tuple[str, str]]]:
@@ -74,19 +91,29 @@ def page(engine: Engine, stops: tuple[str, ...]) -> Any:
     gradio = _gradio()
     stored = engine.stored
     with gradio.Blocks(title=f"bench chat {stored.record.id}", analytics_enabled=False) as blocks:
+        gradio.Markdown("# Tuned and untuned, side by side")
         with gradio.Row():
-            with gradio.Column(scale=3):
+            with gradio.Column(scale=3, min_width=NARROWEST):
                 question = gradio.Textbox(label="Question", lines=2, max_length=LONGEST, autofocus=True)
                 context = gradio.Textbox(label="Context (may be empty)", lines=2, max_length=LONGEST)
                 side = gradio.Radio(["both", "tuned", "base"], value="both", label="Who answers")
                 button = gradio.Button("Ask", variant="primary")
-            with gradio.Column(scale=2):
+                with gradio.Row():
+                    answer = {"lines": 6, "interactive": False, "min_width": NARROWEST}
+                    tuned = gradio.Textbox(label="Tuned", **answer)
+                    base = gradio.Textbox(label="Untuned", **answer)
+                reference = gradio.Textbox(label="Reference of the test question", lines=2, interactive=False)
+            with gradio.Column(scale=1, min_width=NARROWEST):
                 gradio.Textbox(facts(stored), label="This run", lines=8, interactive=False)
-        with gradio.Row():
-            tuned = gradio.Textbox(label="Tuned", lines=6, interactive=False)
-            base = gradio.Textbox(label="Untuned", lines=6, interactive=False)
-        reference = gradio.Textbox(label="Reference of the chosen test question", lines=2, interactive=False)
-        gradio.Examples(examples(stored), [question, context, reference], label="Test questions")
+        rows = examples(stored)
+        filled, inputs = [question, context, reference], [0, 1, 2]
+        if not any(row[1] for row in rows):  # an empty column leaves the others no room on a small screen
+            inputs = [0, 2]
+        gradio.Examples(
+            [[row[place] for place in inputs] for row in rows],
+            [filled[place] for place in inputs],
+            label="Test questions",
+        )
         reply = replies(engine, stops)
         for event in (button.click, question.submit):
             event(
@@ -97,7 +124,7 @@ def page(engine: Engine, stops: tuple[str, ...]) -> Any:
 
 def launch(blocks: Any, port: int) -> str:
     """Serve the page to this machine alone, without waiting; its address."""
-    theme = _gradio().themes.Default(font=FONTS, font_mono=["monospace"])
+    theme = _gradio().themes.Default(font=FONTS, font_mono=["monospace"]).set(**BUTTON)
     _, address, _ = blocks.launch(
         server_name="127.0.0.1",
         server_port=port,
@@ -109,6 +136,7 @@ def launch(blocks: Any, port: int) -> str:
         strict_cors=True,
         ssr_mode=False,
         theme=theme,
+        css=STYLE,
     )
     return str(address)
 

@@ -19,7 +19,7 @@ from typing import Any
 from bench.errors import RequestError
 from bench.prompt import TEMPLATES
 from bench.render.card import LICENCES
-from bench.serve import artifact
+from bench.serve.exported import manifest
 from bench.store.ledger import Stored
 from bench.store.record import CARD
 
@@ -43,7 +43,7 @@ def write(to: Path, stored: Stored, exported: Path, repository: str | None, veri
     try:
         to.mkdir(parents=True, exist_ok=True)
         if repository is None:
-            left_out = shutil.ignore_patterns(artifact.RECORDS, CARD)
+            left_out = shutil.ignore_patterns(manifest.RECORDS, CARD)
             shutil.copytree(exported, to / WEIGHTS, ignore=left_out)
         shutil.copyfile(APP, to / "app.py")
         facts = _settings(stored, repository or WEIGHTS, verified)

@@ -82,10 +82,14 @@ def price(arms: ArmsEstimate) -> str:
     its = arms.facts
     recall = f"recall@{arms.rows} {words.score(its.recall)}" if its.recall is not None else "no recall"
     helped = f"of {its.recall_questions} questions that some training answer would help"
+    if its.recall_passages:
+        helped = f"of {its.recall_questions} questions, {its.recall_passages} by the passage of their own"
+    indexed = [f"{its.index_rows:,} training rows"] if its.index_rows else []
+    indexed += [f"{its.index_passages:,} passages"] if its.index_passages else []
     short = f"; rows were cut or left out for want of room in {its.short} contexts" if its.short else ""
     nothing = f"; nothing was found for {its.nothing_found} questions" if its.nothing_found else ""
     return (
-        f"{arms.retriever.partition('/')[0]} over {its.index_rows:,} training rows: {recall} {helped}; "
+        f"{arms.retriever.partition('/')[0]} over {' and '.join(indexed)}: {recall} {helped}; "
         f"index {its.index_seconds:.2f} s, search {its.search_seconds:.2f} s for {arms.examples} questions; "
         f"{its.rows_in_context:.1f} rows and {its.context_tokens:.0f} tokens more in a prompt"
         f"{short}{nothing}."
