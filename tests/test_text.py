@@ -110,6 +110,9 @@ def test_a_spec_of_text_is_not_taken_for_questions(
     checked = capsys.readouterr().out
     assert "personal data" in checked
     assert "answers in the question" not in checked
+    assert run_verb(["list", "datasets", "--json"]) == 0
+    (row,) = [each for each in json.loads(capsys.readouterr().out) if each["dataset"] == "notes"]
+    assert (row["shape"], row["test"]) == ("text", "none")
     (notes / "datasets" / "own.toml").write_text('shape = "text"\nfile = "../passages/notes.jsonl"\n')
     assert run_verb(["data", "chunk", "docs", "--to", "own"]) == 2
     assert "was written by hand" in capsys.readouterr().err
@@ -270,6 +273,7 @@ def test_a_twin_reads_notes_and_their_perplexity_falls(
     losses = [point["eval_loss"] for point in stored.curve if "eval_loss" in point]
     assert (held_out.before, held_out.after) == (losses[0], losses[-1])
     assert held_out.after < held_out.before - 0.5
+    assert f"overlapped the test part and were removed (1 {text.ANSWER})" in " ".join(board.split())
     assert run_verb(["show", "gpt-neo-125m", "--out", "out"]) == 0
     assert f"Perplexity on {held_out.passages} held-out passages:" in capsys.readouterr().out
     assert run_verb(["report", "--out", "out", "--html"]) == 0

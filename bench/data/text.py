@@ -41,7 +41,7 @@ _KEY = 3
 EMPTY = "empty text"
 ANSWER = "passage with an answer of the held-out part"
 QUESTION = "passage with a question of the held-out part"
-SHARED = f"passage that shares {SHARED_RUN} words in a row with the held-out part"
+SHARED = f"passage that shares {SHARED_RUN} words in a row with the validation part"
 
 Words = tuple[str, ...]
 

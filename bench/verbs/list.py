@@ -90,7 +90,7 @@ def _datasets() -> list[dict[str, Any]]:
             "dataset": spec.name,
             "source": f"{spec.hub}@{spec.revision[:8]}" if spec.hub else Path(str(spec.file)).name,
             "shape": spec.shape,
-            "test": f"{spec.test_fraction:.0%}",
+            "test": "none" if spec.shape == "text" else f"{spec.test_fraction:.0%}",
             "licence": spec.licence,
         }
         for spec in registry.datasets().values()

@@ -91,11 +91,10 @@ def _check_text(prepared: Prepared) -> Checked:
     passages = (*prepared.train, *prepared.validation)
     findings = [
         *_personal(passages),
-        *_overlap(prepared.counts),
         *_duplicates(prepared.counts),
         *_texts(passages),
     ]
-    faults = (Fault.PERSONAL, Fault.OVERLAP, Fault.DUPLICATES, Fault.LANGUAGES, Fault.DAMAGED)
+    faults = (Fault.PERSONAL, Fault.DUPLICATES, Fault.LANGUAGES, Fault.DAMAGED)
     return Checked(findings, math.inf, {}, 0, faults)
 
 
