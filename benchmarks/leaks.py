@@ -20,6 +20,7 @@ from time import process_time
 
 from bench import registry
 from bench.data import leaks, prepare, sources, spelling
+from bench.data.alike import likeness
 from bench.spec import Example
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -182,7 +183,7 @@ def removed(train: Sequence[Example], held_out: Sequence[Example]) -> tuple[int,
     """Training rows that are removed as respelled ones, and those of them whose answer clearly differs."""
     respelled = leaks.HeldOut(held_out).leaks(train)
     differ = [
-        leaks.jaccard(*(leaks.Text(spelling.words(e.answers[0])) for e in (train[number], leak.held_out)))
+        likeness.jaccard(*(likeness.text_of(e.answers[0]) for e in (train[number], leak.held_out)))
         < SAME_ANSWER
         for number, leak in respelled.items()
     ]

@@ -28,10 +28,20 @@ class Content:
 
     @property
     def size(self) -> int:
-        return self.claimed or len(self.read())
+        if isinstance(self.source, Path):
+            return self.claimed or self.source.stat().st_size
+        return self.claimed or len(self.source)
 
     def read(self) -> bytes:
         return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from `start` on, up to `end`, without reading all of a file."""
+        if isinstance(self.source, bytes):
+            return self.source[start:end]
+        with self.source.open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
 
     @cached_property
     def git_oid(self) -> str:

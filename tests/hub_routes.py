@@ -142,15 +142,14 @@ class Exchange:
         }
         if self.method == "HEAD":
             return Answer(200, b"", headers, content.size)
-        data = content.read()
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         if not wanted:
-            return Answer(200, data, headers, content.size)
+            return Answer(200, content.read(), headers, content.size)
         start, end = int(wanted[1]), min(int(wanted[2] or content.size), content.size - 1)
         if start >= content.size:
             return Answer(416, b"", headers | {"Content-Range": f"bytes */{content.size}"})
         headers["Content-Range"] = f"bytes {start}-{end}/{content.size}"
-        return Answer(206, data[start : end + 1], headers, end + 1 - start)
+        return Answer(206, content.part(start, end + 1), headers, end + 1 - start)
 
     def description(self, repository: Repository, revision: str) -> Answer:
         """The description, or of it what `expand` names."""

@@ -33,6 +33,7 @@ HERE = {
 ELSEWHERE = {
     "bench serve": "test_http.py",
     "bench chat": "test_chat.py",
+    "bench export llama-2-7b": "test_export_gguf.py",
     "bench run --models ./my-adapter": "test_adapter.py",
     "bench run --models ./model.gguf": "test_gguf.py",
     "bench run --models org/name": "test_hub_runs.py",

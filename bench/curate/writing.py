@@ -6,9 +6,10 @@ and digests in comments, for a spec holds nothing that is not read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from bench.curate.files.tables import Source
 from bench.data import shape
 from bench.data.sources import FILE_TEST_FRACTION
-from bench.digest import digest
+from bench.digest import canonical
 from bench.errors import RequestError
 from bench.registry import PASSAGES
 from bench.spec import NAME, Example
@@ -57,26 +58,38 @@ def write(made: Made, home: Path) -> list[Path]:
     """Write the three files into `home/datasets`, the spec last; their paths."""
     folder = home / "datasets"
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {".jsonl": lines(made.examples), ".md": card(made), ".toml": spec(made)}
-    files = []
-    for suffix, text in contents.items():
-        file = folder / f"{made.name}{suffix}"
-        fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        fresh.write_text(text, encoding="utf-8", newline="\n")
-        fresh.replace(file)
-        files.append(file)
+    content = hashlib.sha256(b'"')  # as `bench.digest.digest` makes it of all lines, without holding them
+
+    def counted() -> Iterator[str]:
+        for line in each_line(made.examples):
+            content.update(canonical(line)[1:-1].encode())
+            yield line
+        content.update(b'"')
+
+    files = [_write(folder / f"{made.name}.jsonl", counted())]
+    files.append(_write(folder / f"{made.name}.md", [card(made, content.hexdigest())]))
+    files.append(_write(folder / f"{made.name}.toml", [spec(made)]))
     return files
+
+
+def _write(file: Path, texts: Iterable[str]) -> Path:
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    with fresh.open("w", encoding="utf-8", newline="\n") as handle:
+        handle.writelines(texts)
+    return fresh.replace(file)
 
 
 def lines(examples: Sequence[Example]) -> str:
     """JSON lines with the fields that any of the examples has."""
+    return "".join(each_line(examples))
+
+
+def each_line(examples: Sequence[Example]) -> Iterator[str]:
+    """The same, one by one."""
     rows = [_fields(example) for example in examples]
-    names = [
-        name
-        for name in ("id", "question", "answer", "context", "category", "group")
-        if any(map(_has(name), rows))
-    ]
-    return "".join(json.dumps({name: row[name] for name in names}, ensure_ascii=False) + "\n" for row in rows)
+    names = [name for name in _FIELDS if any(map(_has(name), rows))]
+    for row in rows:
+        yield json.dumps({name: row[name] for name in names}, ensure_ascii=False) + "\n"
 
 
 def spec(made: Made) -> str:
@@ -110,21 +123,22 @@ def write_text_spec(name: str, origin: str, step: str, licence: str, home: Path)
     return file
 
 
-def card(made: Made) -> str:
-    """The data card, in markdown."""
+def card(made: Made, content: str) -> str:
+    """The data card, in markdown; `content` is the digest of the lines."""
     words = sorted(len(answer.split()) for example in made.examples for answer in example.answers)
     asked = sorted(len(example.question.split()) for example in made.examples)
     text = [f"# {made.name}", "", f"{len(made.examples):,} questions and answers, {made.origin}.", ""]
     text += ["| | |", "| --- | --- |", f"| licence | {_cell(made.licence)} |"]
     text += [f"| words of a question | {_spread(asked)} |", f"| words of an answer | {_spread(words)} |"]
     text += [f"| with a context | {sum(bool(example.context) for example in made.examples):,} |"]
-    text += [f"| digest of the examples | `{digest(lines(made.examples))[:16]}` |"]
+    text += [f"| digest of the examples | `{content[:16]}` |"]
     text += ["", "## Sources", "", *(f"- {_in_words(source)}" for source in made.sources)]
     text += ["", "## What was done", "", *(f"- {step}" for step in made.steps), *made.further]
     text += ["", "## Before you train on it", "", f"`bench data check {made.name}` names what would mislead."]
     return "\n".join(map(_printable, text)) + "\n"
 
 
+_FIELDS = ("id", "question", "answer", "context", "category", "group")
 _MADE = "Made by bench,"
 
 

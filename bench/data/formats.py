@@ -31,6 +31,9 @@ _NAMED_DELIMITER = re.compile(r"\s*sep=([,\t;|])\s*")
 def writable(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:
     """The same rows. Raises `DataError` for half a character and for endless nesting."""
     for number, row in enumerate(rows, start=1):
+        if all(map(_is_plain, row)) and all(map(_is_plain, row.values())):
+            yield row
+            continue
         try:
             json.dumps(row, ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:
@@ -40,6 +43,10 @@ def writable(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, A
         except (RecursionError, ValueError, TypeError):
             raise DataError(f"{file}: row {number} is nested too deeply, or its names are no text") from None
         yield row
+
+
+def _is_plain(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, str) and cell.isascii())
 
 
 def within_limits(rows: Iterable[dict[str, Any]], file: Path) -> Iterator[dict[str, Any]]:

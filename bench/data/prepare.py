@@ -23,10 +23,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.cache import cache_root, keep
-from bench.data import layout, shape, sources, text
+from bench.data import layout, leaks, shape, sources, text
 from bench.data.near import without_leaks as without_leaks
 from bench.digest import digest
 from bench.errors import DataError, Unreadable
@@ -232,7 +233,7 @@ def split(examples: Iterable[Example], spec: DatasetSpec) -> dict[str, list[Exam
 def _prepare(spec: DatasetSpec, ref: DataRef) -> Prepared:
     examples, counts, columns = _examples(spec)
     parts = split(examples, spec)
-    apart = text.apart if spec.shape == "text" else without_leaks
+    apart = text.apart if spec.shape == "text" else partial(without_leaks, folded=leaks.Folded())
     train, dropped = apart(parts["train"], parts["test"] + parts["validation"])
     validation, also = apart(parts["validation"], parts["test"])
     counts.update(dropped)

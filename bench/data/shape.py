@@ -33,9 +33,13 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
     "group": ("group", "cluster"),
     "category": ("category", "unit", "topic"),
 }
-_BLANKS = re.compile(r"[^\S\n]+")
+#: Blanks that are not one space already.
+_BLANKS = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
 #: Control characters, byte order marks, and halves of a surrogate pair, which no encoding can write.
 _CONTROLS = re.compile("[\ufeff\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_WORD = re.compile(r"\w+")
+#: The letters of ASCII that are in no word, as spaces.
+_APART = {code: " " for code in range(128) if not _WORD.match(chr(code))}
 _TURN = re.compile(r"###\s*(Human|Assistant)\s*:", re.IGNORECASE)
 
 #: A list of messages or SQuAD's answers, written out as text when a table was saved as CSV.
@@ -47,13 +51,21 @@ WRITTEN_OUT = re.compile(
 
 def clean(text: str) -> str:
     """Text without control characters, with single spaces and no blank edges."""
-    text = _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return "\n".join(_BLANKS.sub(" ", line).strip() for line in text.split("\n")).strip()
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "\n".join(map(_clean_line, text.split("\n"))).strip()
+
+
+def _clean_line(line: str) -> str:
+    if not line.isprintable() or "  " in line:
+        line = _BLANKS.sub(" ", _CONTROLS.sub("", line))
+    return line.strip()
 
 
 def fold(text: str) -> str:
     """What two texts are compared by: lower case, words and digits only."""
-    return " ".join(re.findall(r"\w+", text.lower()))
+    text = text.lower()
+    words = text.translate(_APART).split() if text.isascii() else _WORD.findall(text)
+    return " ".join(words)
 
 
 def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from sys import intern
 
 #: Letters, in lower case, and the Latin ones that they are taken for.
 _LOOK_ALIKES = str.maketrans(
@@ -165,7 +164,7 @@ def words(text: str) -> tuple[str, ...]:
     every = _WORD.findall(_spell_out(_plain_letters(text)))
     if every and (every[0] in _FIRST_WORDS or every[-1] in _LAST_WORDS):
         every = _without_politeness(every)
-    return tuple(intern(word) for word in every if word not in ARTICLES) or tuple(every)
+    return tuple([word for word in every if word not in ARTICLES]) or tuple(every)
 
 
 def _without_politeness(every: list[str]) -> list[str]:
@@ -234,6 +233,8 @@ def is_typo(left: str, right: str) -> bool:
         return left == right
     if len(right) < _TYPO_LETTERS and not any(word in USUAL or word in ARTICLES for word in (left, right)):
         return False
+    if len(left) >= _TYPO_LETTERS - 1 and left[0] != right[0] and left[-1] != right[-1]:
+        return False  # one mistake leaves the first or the last letter as it is
     if has_digit(left) or has_digit(right) or (left in _DECISIVE and right in _DECISIVE):
         return False
     start = 0

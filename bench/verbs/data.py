@@ -20,7 +20,7 @@ ACTIONS: dict[str, tuple[str, str]] = {
         "what would mislead in a benchmark on a data set; exit 1 if anything",
     ),
     "pages": ("bench.verbs.data_pages", "read a site's pages into passages, politely"),
-    "import": ("bench.verbs.data_import", "make a data set of your files"),
+    "import": ("bench.verbs.data_import", "make a data set of your files, or of one of the hub"),
     "chunk": ("bench.verbs.data_chunk", "cut passages or notes into chunks of whole sentences"),
     "make": ("bench.verbs.data_make", "make question-answer pairs of passages"),
 }

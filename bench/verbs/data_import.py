@@ -1,15 +1,20 @@
-"""`bench data import FILE... --to NAME`: users' files as a data set, with what was done to them."""
+"""`bench data import FILE... --to NAME`: files, or a data set of the hub, as one with what was done to it."""
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.data import sources
 from bench.errors import RequestError
 from bench.verbs import Output, data_options
+from bench.verbs.options import whole
+
+if TYPE_CHECKING:
+    from bench.curate.files.importing import Imported, Options
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
         metavar="FILE",
-        help="CSV, TSV, XLSX, ODS, JSONL, JSON, Parquet or a folder",
+        help="CSV, TSV, XLSX, ODS, JSONL, JSON, Parquet or a folder; or ORG/NAME[@REVISION] of the hub",
     )
     parser.add_argument("--to", required=True, metavar="NAME", help="the data set to write, in datasets/")
     data_options.configure_reading(parser)
@@ -29,7 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="first",
         help="which exchanges of a conversation become examples (default: first)",
     )
-    parser.add_argument("--licence", default="unknown", help="of the data, for its card")
+    parser.add_argument(
+        "--sample", type=whole(1), metavar="N", help="rows to draw of a data set of the hub (default: all)"
+    )
+    parser.add_argument("--split", metavar="NAME", help="of a data set of the hub (default: train)")
+    parser.add_argument("--configuration", metavar="NAME", help="of a data set of the hub that has several")
+    parser.add_argument("--licence", help="of the data, for its card (default: the hub's, else unknown)")
     parser.add_argument("--force", action="store_true", help="replace a spec that was written by hand")
 
 
@@ -44,15 +53,15 @@ def execute(args: argparse.Namespace) -> Output:
     if not 0 < fraction < 1:
         raise RequestError(f"--test-fraction {fraction:g}: must lie between 0 and 1, as in 0.3")
     options = importing.Options(data_options.reading_columns(args), args.encoding, args.turns)
-    imported = importing.import_files(args.files, options)
+    imported, origin, licence = _read(args, options)
     steps = imported.steps()
     made = writing.Made(
         args.to,
         imported.examples,
-        f"imported from {len(imported.sources)} file{'s' if len(imported.sources) > 1 else ''}",
+        origin,
         imported.sources,
         [*imported.tables, *steps],
-        args.licence,
+        args.licence or licence or "unknown",
         fraction,
     )
     files = writing.write(made, Path.cwd())
@@ -68,6 +77,30 @@ def execute(args: argparse.Namespace) -> Output:
         "files": [str(file) for file in files],
     }
     return Output("\n".join(lines), data)
+
+
+def _read(args: argparse.Namespace, options: Options) -> tuple[Imported, str, str]:
+    """The examples, where they are from in words, and the licence where the source names one."""
+    from bench.curate.files import hub, importing
+
+    names = [name for name in args.files if hub.is_hub_id(name)]
+    if not names:
+        for option in ("sample", "split", "configuration"):
+            if getattr(args, option) is not None:
+                raise RequestError(f"--{option}: is for a data set of the hub, ORG/NAME; leave it out")
+        imported = importing.import_files([Path(name) for name in args.files], options)
+        count = len(imported.sources)
+        return imported, f"imported from {count} file{'s' if count > 1 else ''}", ""
+    if len(args.files) > 1:
+        raise RequestError(f"{names[0]}: a data set of the hub is imported by itself; name nothing beside it")
+    if args.encoding is not None:
+        raise RequestError("--encoding: is for files of text; leave it out for a data set of the hub")
+    named = hub.HUB_ID.fullmatch(names[0])
+    assert named is not None
+    wanted = hub.Wanted(named[1], named[2] or "main", args.split or "train", args.configuration, args.sample)
+    published = hub.fetch(wanted)
+    imported = importing.import_table(published.table, published.source, options)
+    return imported, f"imported from {wanted.repository}", published.licence
 
 
 def _counted(counts: Counter[str], examples: int) -> list[str]:

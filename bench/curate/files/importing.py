@@ -35,7 +35,7 @@ class Imported:
     """Examples of all files, in order, and their provenance."""
 
     examples: list[Example]
-    sources: list[Source]
+    sources: list[Source | str]
     #: One line for each table: its form, its columns and what was decided to read it.
     tables: list[str]
     #: Reason -> rows: "read", and every reason why a row became no example.
@@ -69,7 +69,7 @@ def import_files(paths: Sequence[Path], options: Options) -> Imported:
     readings: list[Reading] = []
     described: list[str] = []
     left_out = [f"{name}: no data file" for name in tables.others_of(paths)]
-    sources = []
+    sources: list[Source | str] = []
     for name, file in tables.files_of(paths):
         sources.append(tables.source_of(name, file))
         for table in _tables(name, file, options.encoding):
@@ -82,12 +82,29 @@ def import_files(paths: Sequence[Path], options: Options) -> Imported:
                 continue
             readings.append(reading)
             described.append(_described(table, reading))
+    return _imported(readings, described, sources, left_out, options, ", ".join(map(str, paths)))
+
+
+def import_table(table: Table, source: str, options: Options) -> Imported:
+    """Read one table, of whatever source. Raises `DataError` naming the row and a remedy."""
+    reading = shapes.read(table, options.columns, options.turns)
+    return _imported([reading], [_described(table, reading)], [source], [], options, table.place)
+
+
+def _imported(
+    readings: list[Reading],
+    described: list[str],
+    sources: list[Source | str],
+    left_out: list[str],
+    options: Options,
+    place: str,
+) -> Imported:
     counts, notes = shapes.totals(readings)
     examples = [example for reading in readings for example in reading.examples]
     mended = repaired(examples) if options.mend else Repaired(examples)
     if not mended.examples:
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items()) or "; ".join(left_out)
-        raise DataError(f"{', '.join(map(str, paths))}: no example ({reasons or 'no rows'})")
+        raise DataError(f"{place}: no example ({reasons or 'no rows'})")
     return Imported(mended.examples, sources, described, counts, notes, mended, left_out)
 
 

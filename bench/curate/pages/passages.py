@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from bench.curate.pages.text import PageText
-from bench.data import leaks, shape, spelling
+from bench.data import shape
+from bench.data.alike import likeness
 
 #: Pages, and share of them, from which on a block that is on each is no part of their text.
 FEWEST_PAGES, MOST_SHARE = 3, 0.2
@@ -61,14 +62,14 @@ def _repeated(pages: Sequence[PageText]) -> set[str]:
 
 
 def _distinct(candidates: Sequence[Passage], counts: Counter[str]) -> list[Passage]:
-    texts = [leaks.Text(spelling.words(passage.text)) for passage in candidates]
+    texts = [likeness.text_of(passage.text) for passage in candidates]
     seen: set[str] = set()
     kept: set[int] = set()
-    for number, similar in enumerate(leaks.candidates_of(texts, texts)):
+    for number, similar in enumerate(likeness.candidates_of(texts, texts)):
         text = texts[number]
         if text.letters in seen:
             counts[EXACT] += 1
-        elif any(other in kept and leaks.jaccard(text, texts[other]) >= NEAR for other in similar):
+        elif any(other in kept and likeness.jaccard(text, texts[other]) >= NEAR for other in similar):
             counts[SIMILAR] += 1
         else:
             kept.add(number)

@@ -1,4 +1,8 @@
-"""A page's main text and links: the only module that imports trafilatura and lxml."""
+"""A page's main text and links: the only module that imports trafilatura and lxml.
+
+Where extraction is in doubt, text is kept: what stands on many pages goes later, and what is lost
+never comes back.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ def _blocks(source: str) -> Iterator[Block]:
     from lxml import etree
 
     written = trafilatura.extract(
-        source, output_format="xml", include_comments=False, include_tables=True, deduplicate=False
+        source, output_format="xml", include_comments=False, include_tables=True, favor_recall=True
     )
     if not written:
         return

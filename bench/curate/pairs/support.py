@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.curate.pages.passages import Passage
-from bench.data import leaks, shape, spelling, text
+from bench.data import shape, text
+from bench.data.alike import likeness
 from bench.spec import Example
 
 #: Share of an answer's content words that its passage must hold.
@@ -89,14 +90,14 @@ def _fault(question: str, answer: str, passage: Passage) -> str:
 
 def _repeated(questions: Sequence[str]) -> set[int]:
     """Numbers of the questions that an earlier one asks already."""
-    texts = [leaks.Text(spelling.words(question)) for question in questions]
+    texts = [likeness.text_of(question) for question in questions]
     repeated: set[int] = set()
-    for number, candidates in enumerate(leaks.candidates_of(texts, texts)):
+    for number, candidates in enumerate(likeness.candidates_of(texts, texts)):
         text = texts[number]
         for other in candidates:
             if other < number and other not in repeated:
-                change = leaks.difference(text, texts[other])
-                if change is not None and leaks.jaccard(text, texts[other]) >= NEAR:
+                change = likeness.difference(text, texts[other])
+                if change is not None and likeness.jaccard(text, texts[other]) >= NEAR:
                     repeated.add(number)
                     break
     return repeated

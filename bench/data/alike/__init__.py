@@ -1,0 +1,1 @@
+"""Texts that are nearly equal, found among many."""
