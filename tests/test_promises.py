@@ -44,6 +44,20 @@ def test_a_drop_of_the_stated_size_is_found_eight_times_in_ten(noisiest: float) 
     assert 0.71 <= found / 240 <= 0.89
 
 
+def test_one_model_of_three_seeds_is_promised_something_and_keeps_it() -> None:
+    """Nothing is pooled, and two degrees of freedom are taken cautiously already."""
+    draw = np.random.default_rng(4)
+    found = promised = 0
+    for _ in range(240):
+        stated = judge(retrained(draw, 1.0)[:1])[0].smallest
+        if np.isfinite(stated):
+            (row,) = retrained(draw, 1.0)[:1]
+            promised += 1
+            found += judge([row - stated])[0].finding is Finding.REGRESSED
+    assert promised >= 210
+    assert 0.72 <= found / promised <= 0.92
+
+
 def test_too_few_seeds_promise_nothing() -> None:
     """Two seeds of one model have one degree of freedom, with which no drop is found 8 times in 10."""
     draw = np.random.default_rng(2)
