@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import metadata
 from math import log
 from pathlib import Path
@@ -300,7 +301,7 @@ def test_board_and_page_show_the_arms_side_by_side(
         assert run_verb([*verb, "--out", str(run_with_arms)]) == 0
         told = capsys.readouterr().out
         assert "To tune or to retrieve" in told
-        assert "index 0." in told
+        assert re.search(r"index \d+\.\d", told)
         assert max(map(len, told.splitlines())) <= 100 or "written" in told
 
 
