@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from importlib import resources
@@ -77,22 +80,27 @@ def test_a_port_in_use_is_one_line(
     assert "choose another --port" in capsys.readouterr().err
 
 
-def test_the_page_is_there_until_an_interrupt(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_page_is_there_until_an_interrupt() -> None:
+    """In a process of its own: the page's server sets up logging anew, for the whole of a process."""
     pytest.importorskip("gradio", reason="gradio is not installed (bench-sft[chat])")
-    stored, pages = finished(LORA), []
-
-    def interrupted() -> None:
-        address = capsys.readouterr().err.split(" at ")[1].split()[0]
-        pages.append((address, urlopen(address, timeout=20).read().decode()))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("bench.verbs.chat.wait", interrupted)
+    stored = finished(LORA)
+    heeding = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     words = ["chat", stored.record.id, "--out", str(folder()), "--port", "0", "--json"]
-    assert run_verb(words) == 0
-    ((address, page),) = pages
-    assert json.loads(capsys.readouterr().out) == {"run": stored.record.id, "address": address}
+    started = subprocess.Popen(
+        [sys.executable, "-c", f"{heeding}from bench.cli import main; sys.exit(main())", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stderr
+    with started:
+        told = next(line for line in started.stderr if " at http" in line)
+        address = told.split(" at ")[1].split()[0]
+        page = urlopen(address, timeout=60).read().decode()
+        started.send_signal(signal.SIGINT)
+        out, _ = started.communicate(timeout=60)
+    assert started.returncode == 0
+    assert json.loads(out) == {"run": stored.record.id, "address": address}
     assert address.startswith("http://127.0.0.1:")
     assert f"bench chat {stored.record.id}" in page
     with pytest.raises(URLError):
