@@ -7,10 +7,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from absl import logging as absl_logging
 
 ROOT = Path(__file__).parent.parent
 #: Lines that a test wants a reader of the run to see.
 REPORT = pytest.StashKey[list[str]]()
+
+
+# Whoever configures logging anew closes all handlers (uvicorn does). absl's closes its stream too, which is
+# what pytest captures output with, and then every later test of the process fails.
+absl_logging.get_absl_handler().python_handler.close = lambda: None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
