@@ -37,6 +37,7 @@ ELSEWHERE = {
     "bench run --models ./my-adapter": "test_adapter.py",
     "bench run --models ./model.gguf": "test_gguf.py",
     "bench run --models org/name": "test_hub_runs.py",
+    "bench data import Open-Orca/OpenOrca": "test_hub_data.py",
 }
 #: They install other versions of packages, which needs the package index; here they are only parsed.
 PARSED = ("bench matrix", "bench bisect", "bench run --with")
