@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from records import make_record
 from runs import course, job_for, mini_run
 from served import FULL, LORA, QLORA, finished
 
@@ -18,6 +19,7 @@ from bench.metrics import forgetting
 from bench.registry import TWINS
 from bench.run import attempt
 from bench.run.job import PENDING
+from bench.spec import Budget
 from bench.store.forgetting import FILE, Forgetting, keep, measured
 from bench.store.ledger import Ledger, Stored, read
 from bench.store.record import Record
@@ -206,3 +208,13 @@ def test_a_record_of_another_objective_is_refused_by_name() -> None:
 
     with pytest.raises(RequestError, match="'bart-large-xsum' writes one text from another"):
         forgetting.measure(Only())  # type: ignore[arg-type]
+
+
+def test_a_run_that_was_not_trained_has_forgotten_nothing(tmp_path: Path) -> None:
+    """Among several runs of a model it is passed over with this line."""
+    trained = make_record(tmp_path, "gpt2")
+    run = trained.record.run
+    contract = run.contract.model_copy(update={"budget": Budget(steps=0, effective_batch=8)})
+    record = trained.record.model_copy(update={"run": run.model_copy(update={"contract": contract})})
+    assert forgetting.unfit(trained) == ""
+    assert "was not trained" in forgetting.unfit(replace(trained, record=record))

@@ -203,7 +203,7 @@ compare reports reports --arm all           | invalid choice: 'all'
 compare reports reports --metric chrf       | bench score RUN --metrics chrf
 RUN --arms retrieve                         | did you mean 'retrieved'?
 RUN --arms both --rows 0                    | at least 1
-RUN --arms both --retriever dense           | use --retriever bm25
+RUN --arms both --retriever dense --embedding no  | is no folder of a model
 RUN --retriever dense                       | add --arms retrieved
 show                                        | required: RUN
 show nope                                   | unknown run 'nope'

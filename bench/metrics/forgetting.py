@@ -41,6 +41,8 @@ def identity() -> str:
 def unfit(stored: Stored) -> str:
     """Why a record's model has no such loss; "" where it has."""
     run = stored.record.run
+    if not run.trained:
+        return f"{stored.record.id}: was not trained, so nothing was forgotten"
     if run.model.objective == "causal":
         return ""
     return f"{stored.record.id}: '{run.name}' writes one text from another and has no loss on text alone"
