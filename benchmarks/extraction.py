@@ -1,10 +1,11 @@
 """What `bench data pages` keeps of real pages, beside other extractors.  `python -m benchmarks.extraction`.
 
 Twenty pages of documentation are taken out of packages of PyPI and Debian and handed to each extractor.
-`pages.toml` names, of each page, sentences that belong to its text and strings of its navigation, header and
-footer. Recall is the share of the sentences that are kept; precision the share of sentences among all named
-strings that are kept. Letters and digits alone are compared, so an extractor's blanks and marks do not count.
- "All text" keeps everything. The others need: pip install justext readability-lxml
+`pages.toml` marks, of each page, sentences that belong to its text and strings of its navigation, header and
+footer; the words themselves stay where they are. Recall is the share of the sentences that are kept; precision
+the share of sentences among all marked strings that are kept. Letters and digits alone are compared, so an
+extractor's blanks and marks do not count. "All text" keeps everything. The others need:
+pip install justext readability-lxml
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Literal
 
 ANNOTATED = Path(__file__).parent / "pages.toml"
+#: Letters of a sentence that its mark shows.
+FIRST = 6
 NEEDED = ("justext", "readability-lxml")
 
 
@@ -38,6 +41,7 @@ class Annotated:
     path: str
     #: Of the page's bytes, so that no other page is scored by these annotations.
     digest: str
+    #: As `mark` gives them.
     facts: Sequence[str]
     navigation: Sequence[str]
 
@@ -126,9 +130,26 @@ def kept(text: str, page: Annotated) -> Kept:
     """What of a page's annotations is in an extractor's text."""
     plain = folded(text)
     facts, navigation = (
-        sum(folded(line) in plain for line in lines) for lines in (page.facts, page.navigation)
+        sum(stands(marked, plain) for marked in marks) for marks in (page.facts, page.navigation)
     )
     return Kept(facts, len(page.facts), navigation, len(page.navigation))
+
+
+def mark(sentence: str) -> str:
+    """The first letters of a sentence, how many it has, and their digest: found by it, not read in it."""
+    letters = folded(sentence)
+    return f"{letters[:FIRST]} {len(letters)} {_digest(letters)}"
+
+
+def stands(marked: str, plain: str) -> bool:
+    """Whether a folded text holds the sentence of a mark."""
+    first, length, digest = marked.split()
+    places = (found.start() for found in re.finditer(f"(?={re.escape(first)})", plain))
+    return any(_digest(plain[place : place + int(length)]) == digest for place in places)
+
+
+def _digest(letters: str) -> str:
+    return hashlib.sha256(letters.encode()).hexdigest()[:16]
 
 
 def folded(text: str) -> str:

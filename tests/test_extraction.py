@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import extraction
-from benchmarks.extraction import Annotated, Kept
+from benchmarks.extraction import Annotated, Kept, mark
 
 HTML = b"""<html><body><nav><a href="/">All releases</a> <a href="/b">Site map</a></nav><main><h1>Notes</h1>
 <p>A tree of <em>many</em> leaves grows slowly, and it is cut back in the spring of every second year.</p>
@@ -24,8 +24,8 @@ PAGE = Annotated(
     "1.0",
     "doc/notes.html",
     "3a0b2d",
-    ["A tree of many leaves grows slowly", "Its roots reach water", "It never rains"],
-    ["All releases", "Copyright 2020"],
+    [*map(mark, ("A tree of many leaves grows slowly", "Its roots reach water", "It never rains"))],
+    [*map(mark, ("All releases", "Copyright 2020"))],
 )
 
 
@@ -36,6 +36,15 @@ def test_twenty_pages_are_annotated() -> None:
     assert all(8 <= len(set(page.facts)) <= 13 for page in pages)
     assert sum(bool(page.navigation) for page in pages) == 19
     assert Counter(page.source for page in pages) == {"pypi": 9, "debian": 11}
+
+
+def test_a_mark_finds_its_sentence_and_does_not_hold_it() -> None:
+    marked = mark("A tree of many leaves")
+    assert marked.startswith("atreeo 17 ")
+    assert extraction.stands(marked, extraction.folded("A treeo; a tree of many LEAVES grows"))
+    assert not extraction.stands(marked, extraction.folded("A tree of many loaves grows"))
+    lines = [line for page in extraction.annotated() for line in (*page.facts, *page.navigation)]
+    assert all(len(line) <= 6 + 1 + 3 + 1 + 16 for line in lines)
 
 
 def test_what_is_kept_is_counted_by_letters_and_digits() -> None:
