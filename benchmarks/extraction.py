@@ -2,9 +2,9 @@
 
 Twenty pages of documentation are taken out of packages of PyPI and Debian and handed to each extractor.
 `pages.toml` marks, of each page, sentences that belong to its text and strings of its navigation, header and
-footer; the words themselves stay where they are. Recall is the share of the sentences that are kept; precision
-the share of sentences among all marked strings that are kept. Letters and digits alone are compared, so an
-extractor's blanks and marks do not count. "All text" keeps everything. The others need:
+footer; the words themselves stay where they are. Recall is the share of the sentences that are kept;
+precision the share of sentences among all marked strings that are kept. Letters and digits alone are
+compared, so an extractor's blanks and signs do not count. "All text" keeps everything. The others need:
 pip install justext readability-lxml
 """
 
