@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.data import chat
@@ -68,15 +68,16 @@ def fold(text: str) -> str:
     return " ".join(words)
 
 
-def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
-    """Which column holds what: as the spec says, else by the usual names in any case.
+def named_columns(
+    existing: Sequence[str], wanted: Columns, usual_names: Mapping[str, Sequence[str]], source: str
+) -> dict[str, str | None]:
+    """Field -> its column: the one that is wanted, else the first of the usual names that no field has yet.
 
-    Raises `DataError` naming the columns that exist when question or answer is not among them.
+    Raises `DataError` for a wanted column that does not exist.
     """
-    existing = list(names)
     by_lower = {name.lower().strip(): name for name in reversed(existing)}
     columns: dict[str, str | None] = {}
-    for field, usual in USUAL_NAMES.items():
+    for field, usual in usual_names.items():
         asked = getattr(wanted, field)
         if asked is not None and asked not in existing:
             raise DataError(
@@ -87,6 +88,16 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
         columns[field] = asked or next(
             (by_lower[name] for name in usual if name in by_lower and by_lower[name] not in taken), None
         )
+    return columns
+
+
+def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
+    """Which column holds what: as the spec says, else by the usual names in any case.
+
+    Raises `DataError` naming the columns that exist when question or answer is not among them.
+    """
+    existing = list(names)
+    columns = named_columns(existing, wanted, USUAL_NAMES, source)
     for field in ("question", "answer"):
         if columns[field] is None:
             raise DataError(

@@ -52,16 +52,7 @@ def columns_for(names: Iterable[str], wanted: Columns, source: str) -> Columns:
     Raises `DataError` where no column holds the text.
     """
     existing = list(names)
-    by_lower = {name.lower().strip(): name for name in reversed(existing)}
-    columns: dict[str, str | None] = {}
-    for field, usual in USUAL_NAMES.items():
-        asked = getattr(wanted, field)
-        if asked is not None and asked not in existing:
-            raise DataError(
-                f"{source}: columns.{field} = '{asked}' is not a column; "
-                f"there are: {', '.join(map(repr, existing))}"
-            )
-        columns[field] = asked or next((by_lower[name] for name in usual if name in by_lower), None)
+    columns = shape.named_columns(existing, wanted, USUAL_NAMES, source)
     if columns["answer"] is None:
         raise DataError(
             f"{source}: no column for the text; there are: {', '.join(map(repr, existing))}; "

@@ -8,41 +8,25 @@ the change is compared between them, never the loss.
 
 from __future__ import annotations
 
-import json
-import os
 from math import isfinite
 
-import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from bench import files
 from bench.digest import digest
-from bench.errors import RecordError, Unreadable
+from bench.errors import RecordError
+from bench.store import sealed
 from bench.store.ledger import Stored
 
 FILE = "forgetting.json"
-FORMAT = 1
 
 
-class Forgetting(BaseModel):
+class Forgetting(sealed.Sealed):
     """The losses of one run on the paragraphs of one text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = FORMAT
-    record: str
     #: Digest over the files of the weights.
     weights: str
     #: The column's name, with the digest of the text.
     metric: str
     before: list[float]
     after: list[float]
-    digest: str = ""
-
-    @property
-    def own_digest(self) -> str:
-        """The digest that a whole file carries."""
-        return digest(self.model_dump(mode="json", exclude={"digest"}))
 
 
 def weights_digest(stored: Stored) -> str:
@@ -56,31 +40,17 @@ def measured(stored: Stored) -> Forgetting | None:
     Raises `RecordError` where the file was edited, or is of other weights than the record's.
     """
     file = stored.folder / FILE
-    again = "remove it and run bench score again"
-    try:
-        content = Forgetting.model_validate(orjson.loads(files.content(file)))
-    except Unreadable as error:
-        if error.missing:
-            return None
-        raise RecordError(str(error)) from None
-    except (ValueError, ValidationError):
-        raise RecordError(f"{file}: is not a measurement of forgetting; {again}") from None
-    if content.format != FORMAT or content.digest != content.own_digest:
-        raise RecordError(
-            f"{file}: does not match its digest; edited, cut short or of a later program; {again}"
-        )
+    content = sealed.read(file, Forgetting, "a measurement of forgetting")
+    if content is None:
+        return None
     if (content.record, content.weights) != (stored.record.id, weights_digest(stored)):
-        raise RecordError(f"{file}: is of other weights than this record's; {again}")
+        raise RecordError(f"{file}: is of other weights than this record's; {sealed.AGAIN}")
     losses = content.before + content.after
     if not content.before or len(content.before) != len(content.after) or not all(map(isfinite, losses)):
-        raise RecordError(f"{file}: does not hold two losses of every paragraph; {again}")
+        raise RecordError(f"{file}: does not hold two losses of every paragraph; {sealed.AGAIN}")
     return content
 
 
 def keep(stored: Stored, made: Forgetting) -> None:
     """Put a measurement beside its record, in place of an earlier one."""
-    sealed = made.model_copy(update={"digest": made.own_digest})
-    file = stored.folder / FILE
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(sealed.model_dump(mode="json")) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    sealed.write(stored.folder / FILE, made)

@@ -10,22 +10,17 @@ An example may have no value (a judge that gave no verdict): it is null, and is 
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite, nan
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from bench import files
-from bench.digest import digest
-from bench.errors import RecordError, RequestError, UnknownName, Unreadable
+from bench.errors import RecordError, RequestError, UnknownName
+from bench.store import sealed
 from bench.store.ledger import Stored
 from bench.store.record import COMPLETIONS
 
 FILE = "metrics.json"
-FORMAT = 1
 #: Short name -> which side is better: 1 more, -1 less, 0 neither. What is not named here is better when more.
 DIRECTION = {"em": 1, "f1": 1, "chrf": 1, "length": 0, "runon": -1, "cut": -1, "similarity": 1, "judge": 1}
 
@@ -47,19 +42,10 @@ class AddedColumn(BaseModel):
 Added = dict[str, dict[str, AddedColumn]]
 
 
-class _Content(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = FORMAT
-    record: str
+class _Content(sealed.Sealed):
     #: SHA-256 of the record's completions.
     completions: str
     metrics: Added
-    digest: str = ""
-
-    @property
-    def own_digest(self) -> str:
-        return digest(self.model_dump(mode="json", exclude={"digest"}))
 
 
 def short(identity: str) -> str:
@@ -78,19 +64,9 @@ def added(stored: Stored) -> Added:
     Raises `RecordError` where the file was edited, or scores other completions than the record's.
     """
     file = stored.folder / FILE
-    try:
-        content = _Content.model_validate(orjson.loads(files.content(file)))
-    except Unreadable as error:
-        if error.missing:
-            return {}
-        raise RecordError(str(error)) from None
-    except (ValueError, ValidationError):
-        raise RecordError(f"{file}: is not a file of metrics; remove it and run bench score again") from None
-    if content.format != FORMAT or content.digest != content.own_digest:
-        raise RecordError(
-            f"{file}: does not match its digest; edited, cut short or of a later program; "
-            "remove it and run bench score again"
-        )
+    content = sealed.read(file, _Content, "a file of metrics")
+    if content is None:
+        return {}
     stored.part(COMPLETIONS)
     if (content.record, content.completions) != (stored.record.id, stored.record.files[COMPLETIONS]):
         raise RecordError(f"{file}: scores other answers than this record's; run bench score again")
@@ -99,7 +75,7 @@ def added(stored: Stored) -> Added:
     if any(len(values) not in (0, expected) for c in columns for values in (c.p, c.r)) or any(
         len(column.f) != expected for column in columns
     ):
-        raise RecordError(f"{file}: its lists have different lengths; remove it and run bench score again")
+        raise RecordError(f"{file}: its lists have different lengths; {sealed.AGAIN}")
     if stranger := next((name for name in content.metrics if short(name) not in DIRECTION), None):
         raise RecordError(f"{file}: holds a metric that this program does not know: '{stranger[:60]}'")
     return content.metrics
@@ -119,11 +95,7 @@ def add(stored: Stored, metrics: Added) -> None:
         completions=stored.record.files[COMPLETIONS],
         metrics=before | metrics,
     )
-    sealed = content.model_copy(update={"digest": content.own_digest})
-    file = stored.folder / FILE
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(sealed.model_dump(mode="json"), ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    sealed.write(stored.folder / FILE, content)
 
 
 def column(stored: Stored, metric: str, row: str) -> list[float]:
