@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -197,6 +198,21 @@ def test_a_plan_for_a_gpu_needs_neither_one_nor_a_network(
     assert all(row["fits"] for row in costs)
     backends = {row["model"]: row["backend"] for row in costs}
     assert (backends["llama-3.1-8b"], backends["gpt2"]) == ("unsloth", "transformers")
+
+
+def test_a_plan_for_a_gpu_needs_no_unsloth_on_this_machine(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = metadata.requires
+
+    def without(name: str) -> list[str] | None:
+        if name == "unsloth":
+            raise metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(metadata, "requires", without)
+    costs = plan(capsys, "--gpu", "T4", "--models", "llama-3.1-8b", "--backend", "unsloth")["costs"]
+    assert [row["backend"] for row in costs] == ["unsloth"]
 
 
 def test_a_plan_says_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:

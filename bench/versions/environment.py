@@ -125,10 +125,17 @@ def build(environment: Environment) -> Environment:
 
 
 def check_backend(runs: Sequence[Run], environment: Environment) -> None:
-    """Raise `EnvironmentUnsolvable` where Unsloth, which patches its neighbours, refuses a moved one."""
+    """Raise `EnvironmentUnsolvable` where Unsloth, which patches its neighbours, refuses a moved one.
+
+    A plan for another machine may name Unsloth where it is not installed: then nothing is known to refuse.
+    """
     if not any(run.backend == "unsloth" for run in runs):
         return
-    for text in metadata.requires("unsloth") or []:
+    try:
+        requirements = metadata.requires("unsloth") or []
+    except metadata.PackageNotFoundError:
+        return
+    for text in requirements:
         needs = Requirement(text)
         version = environment.moved.get(canonicalize_name(needs.name))
         if (
