@@ -88,7 +88,7 @@ class PairedDifference:
 
         An error estimated with few degrees of freedom f is too small on average, by 1 - 1 / 4f to the first
         order, and its tail is heavier than the normal's: Student's quantile over this. With it a drop stated
-        at 80% was found in 77 to 84% of tables; with the normal's, in 71 to 77% in a row three times as noisy
+        at 80% was found in 75 to 84% of tables; with the normal's, in 71 to 77% in a row three times as noisy
         as the others. Below `FEWEST` a model stands alone with few seeds, for which f is already cautious
         (`pivot`): the normal's gave 79%.
         """
