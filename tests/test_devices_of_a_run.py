@@ -87,11 +87,15 @@ def test_shares_of_a_batch_give_the_losses_of_the_whole(shared: list[Path]) -> N
 
 @pytest.mark.slow
 def test_shares_of_a_batch_give_the_weights_of_the_whole(shared: list[Path]) -> None:
+    """Of each matrix as a whole: Adam makes a step of a full learning rate of a gradient that rounds to zero,
+    so single elements may differ by more than rounding does.
+    """
     whole, *parts = [next(place.glob("*/*.safetensors")) for place in shared]
     wanted = load_file(whole)
     for part in parts:
         for name, weight in load_file(part).items():
-            assert torch.allclose(weight, wanted[name], atol=2e-4), name
+            apart = torch.linalg.vector_norm(weight - wanted[name])
+            assert apart <= 1e-3 * torch.linalg.vector_norm(wanted[name]), name
 
 
 @pytest.mark.slow
