@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.judge.pairing import Finding
+from bench.judge.retraining import Retraining
 from bench.judge.verdicts import judge
 from bench.stats import (
     Noise,
     SeedEffects,
     compare,
-    larger,
     mean_interval,
     pooled_shift,
     rank_ranges,
-    seed_effects,
 )
 
 Floats = NDArray[np.float64]
@@ -74,13 +73,19 @@ def made_luck(
     return luck
 
 
-def known_noise(folder: Path = RUNS) -> SeedEffects:
-    """What a long history would know of this luck: total, own and shared."""
+def known_noise(folder: Path = RUNS) -> Retraining:
+    """What a long history would know of this luck, models named by their places: "0", "1", …"""
     effects = real_luck(folder)
     shared = float(effects.mean(axis=1).var(ddof=1)) if len(effects) > 2 else 0.0
     total = float(effects.var())
     parts = (total, max(total - shared, 0.0), shared)
-    return SeedEffects(*(Noise(part, 2 * part**2 / 20) for part in parts))
+    known = SeedEffects(*(Noise(part, 2 * part**2 / 20) for part in parts))
+    alone = {
+        (str(place), "", metric): float(variance)
+        for place, variance in enumerate(effects.var(axis=0))
+        for metric in METRICS
+    }
+    return Retraining(dict.fromkeys(METRICS, known), alone)
 
 
 def unchanged(draw: np.random.Generator, pool: Floats, examples: int, seeds: int) -> tuple[Floats, Floats]:
@@ -99,7 +104,7 @@ def unchanged(draw: np.random.Generator, pool: Floats, examples: int, seeds: int
 
 
 def false_gates(
-    pool: Floats, luck: Floats, rounds: int, examples: int, seeds: int, noise: SeedEffects | None = None
+    pool: Floats, luck: Floats, rounds: int, examples: int, seeds: int, noise: Retraining | None = None
 ) -> tuple[float, float]:
     """How often an unchanged table over all metrics holds a verdict, and how often its drift is called."""
     draw = np.random.default_rng(examples + seeds)
@@ -109,9 +114,13 @@ def false_gates(
         moved = luck[draw.integers(len(luck), size=seeds)] - luck[draw.integers(len(luck), size=seeds)]
         change = b - a + moved.T[:, None, :, None]
         rows = [table for model in change for table in model]
-        shared = noise.shared if noise else None
-        total = dict.fromkeys(METRICS, noise.total) if noise else None
-        judged = judge(rows, noise=total, common=seeds > 1, metrics=METRICS * MODELS)
+        shared = noise.shared("rougeL") if noise else None
+        known = (
+            [noise.of(str(place), "", metric) for place in range(MODELS) for metric in METRICS]
+            if noise
+            else None
+        )
+        judged = judge(rows, noise=known, common=seeds > 1, metrics=METRICS * MODELS)
         called += any(row.finding in CALLED for row in judged)
         drift += pooled_shift(list(change[:, 2]), flips=1, common=seeds > 1, shared=shared).drifted()
     return called / rounds, drift / rounds
@@ -130,11 +139,9 @@ def board_intervals(
         chosen = draw.integers(main.shape[1], size=examples)
         scores = main[:, None, chosen] + made_luck(draw, seeds, noisiest=noisiest).T[:, :, None]
         scores = scores + 0.05 * draw.standard_normal(scores.shape)
-        pooled = seed_effects(scores, common=True).total
         inside = []
         for place in (int(draw.integers(MODELS)), MODELS - 1):
-            noise = larger(seed_effects([scores[place]]).total, pooled)
-            estimate = mean_interval(scores[place], noise=noise)
+            estimate = mean_interval(scores[place])
             inside.append(bool(estimate.low <= truth[place] <= estimate.high))
         held, last = held + inside[0], last + inside[1]
         spans = rank_ranges(list(scores), common=True)

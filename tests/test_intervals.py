@@ -121,6 +121,17 @@ def test_training_noise_of_the_other_models_is_in_the_interval(tmp_path: Path) -
     assert among != alone
 
 
+def test_rows_of_several_seeds_depend_on_no_other_row(tmp_path: Path) -> None:
+    """A neighbour that hardly ever trains twice alike makes no quiet model's score less certain."""
+    quiet = [make_record(tmp_path, "gpt2", seed) for seed in range(3)]
+    loud = [make_record(tmp_path, "phi-1.5", seed, shift=0.05 * seed) for seed in range(3)]
+    for runs in (quiet, loud):
+        assert Intervals([*quiet, *loud]).of(runs) == Intervals(runs).of(runs)
+    one = make_record(tmp_path, "llama-2-7b")
+    alone, among = Intervals([one]).of([one]), Intervals([*quiet, *loud, one]).of([one])
+    assert among.high - among.low > 1.5 * (alone.high - alone.low)
+
+
 def test_the_same_runs_twice_are_no_more_evidence(tmp_path: Path) -> None:
     """A version that changed nothing leaves the same scores again."""
     runs = [make_record(tmp_path, "gpt2", seed) for seed in range(3)]

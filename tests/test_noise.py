@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from records import make_board
 
-from bench.stats import Noise, larger, mean_interval, pooled_shift, rank_ranges, seed_effects, seed_noise
+from bench.stats import (
+    Noise,
+    mean_interval,
+    noise_of_row,
+    pooled_shift,
+    rank_ranges,
+    seed_effects,
+    seed_noise,
+)
 from bench.stats.pivot import Floats, Interval
 from benchmarks import reseeded
 
@@ -68,11 +76,25 @@ def test_an_interval_holds_the_truth_although_all_models_share_their_luck() -> N
     assert held / rounds >= 0.93
 
 
-def test_a_noisy_model_keeps_its_own_noise() -> None:
-    """Pooled with seven quiet ones it would look as quiet as they."""
-    loud, quiet = Noise(9e-4, 1e-7), Noise(1e-4, 1e-9)
-    assert larger(loud, quiet) == loud
-    assert larger(quiet, loud) == loud
+def test_two_seeds_count_the_larger_of_their_own_and_the_pooled_noise() -> None:
+    """One degree of freedom: alone, their interval is wide or narrow by chance."""
+    two = runs(np.random.default_rng(9), 2, 0.0, 0.01, np.zeros(1))[0]
+    loud, quiet = Noise(1.0, 1e-2), Noise(1e-9, 1e-20)
+    assert noise_of_row(two, loud) == loud
+    assert noise_of_row(two, quiet) == seed_noise([two])
+    assert noise_of_row(two[:1], quiet) == quiet
+    assert noise_of_row(np.concatenate([two, two[:1]]), loud) is None
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.004, 0.03])
+def test_three_seeds_speak_for_themselves_however_noisy_they_are(deviation: float) -> None:
+    """95% of intervals, give or take the rounds, and not nearly all, of quiet and of noisy models alike."""
+    draw = np.random.default_rng(8)
+    held, rounds = 0, 400
+    for _ in range(rounds):
+        own = mean_interval(runs(draw, 3, 0.0, deviation, np.zeros(1))[0], draws=200)
+        held += own.low <= 0.2 <= own.high
+    assert 0.93 <= held / rounds <= 0.975
 
 
 def test_what_a_seed_does_to_all_models_moves_no_rank() -> None:

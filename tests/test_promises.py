@@ -12,12 +12,14 @@ from bench.judge.board import board
 from bench.judge.compare import compare
 from bench.judge.doubts import Code
 from bench.judge.doubts.table import clearly_above, doubts, table_doubts
-from bench.judge.gate import problems, training_noise
+from bench.judge.gate import problems
 from bench.judge.pairing import Finding
+from bench.judge.retraining import retraining
 from bench.judge.verdicts import judge
 from bench.render import facts
 from bench.stats import holm
 from bench.stats.pivot import Floats
+from bench.store.ledger import Ledger
 from bench.store.sides import Side
 
 METRICS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
@@ -167,9 +169,36 @@ def test_a_drift_of_one_metric_among_four_needs_a_corrected_p(tmp_path: Path) ->
 def test_training_noise_is_that_of_each_metric(tmp_path: Path) -> None:
     """ROUGE-2 is half as noisy as ROUGE-1: one metric's noise never stands for another's."""
     side, _ = sides(tmp_path)
-    effects = training_noise(side, METRICS)
+    effects = retraining(side, METRICS).effects
     assert set(effects) == set(METRICS)
     assert effects["rouge2"].total.variance < 0.5 * effects["rouge1"].total.variance
+
+
+def test_a_noisy_model_is_gated_by_its_own_noise(tmp_path: Path) -> None:
+    """A quiet model's drop of that size is none for a model that moves as much without any change."""
+    quiet_ones = ("phi-1.5", "llama-2-7b", "bart-large-xsum", "gpt-neo-125m", "gpt-neo-1.3b", "llama-3.1-8b")
+    for model in ("gpt2", *quiet_ones):
+        for seed in range(5):
+            moves = 0.03 * (seed % 2) if model == "gpt2" else 0.0
+            make_record(tmp_path / "history", model, seed, shift=moves)
+    records = Ledger(tmp_path / "history").load()[0]
+    known = retraining(Side("history", tuple(records)), METRICS)
+    loud, quiet = known.of("gpt2", "mini", "rougeL"), known.of("phi-1.5", "mini", "rougeL")
+    assert loud is not None
+    assert quiet == known.effects["rougeL"].total
+    assert loud.variance > 2 * quiet.variance
+    assert known.of("gpt2", "mini", "bertscore") is None
+    before, after = (
+        Side(
+            side,
+            tuple(
+                make_record(tmp_path / side, model, shift=shift, changed=0.2) for model in ("gpt2", "phi-1.5")
+            ),
+        )
+        for side, shift in (("before", 0.0), ("after", -0.05))
+    )
+    rows = {row.model: row.finding for row in compare(before, after, ["rougeL"], noise=known).rows}
+    assert rows == {"gpt2": Finding.UNCERTAIN, "phi-1.5": Finding.REGRESSED}
 
 
 def test_a_metrics_rows_are_judged_alike_alone_and_beside_others(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import RecordError
 from bench.judge import pooling
-from bench.judge.apart import why
+from bench.judge.beside.apart import why
 from bench.judge.doubts import Doubt, row_doubts
 from bench.judge.intervals import KINDS, Intervals, own_interval, share_seeds
 from bench.judge.pooling import RowCost, cost_of

@@ -23,6 +23,7 @@ from bench.judge import changes
 from bench.judge.changes import Change, CostChange, Moved
 from bench.judge.intervals import MOST, Intervals
 from bench.judge.pairing import Finding, Match, Scored, align, nothing_in_common, pair, read
+from bench.judge.retraining import Retraining
 from bench.judge.stack import DRIFT, Pooled, pooled, same_seeds
 from bench.judge.verdicts import THRESHOLD, Judged, judge, towards
 from bench.store.ledger import Stored
@@ -110,14 +111,14 @@ def compare(
     threshold: float = THRESHOLD,
     alpha: float = 0.05,
     drift: float = DRIFT,
-    noise: Mapping[str, stats.SeedEffects] | None = None,
+    noise: Retraining | None = None,
     intervals: Intervals | None = None,
     arm: str = "tuned",
 ) -> Comparison:
     """B against A, by the row `arm` of both.
 
-    `noise` is one run's training noise by metric, for sides of one seed. `intervals` are those of a board of
-    the whole ledger; without them the two values have intervals among the sides' own records.
+    `noise` is what retraining alone is known to do, for sides of one seed. `intervals` are those of a board
+    of the whole ledger; without them the two values have intervals among the sides' own records.
 
     Raises `Incomparable` where no run can be compared, `UnknownName` for a metric.
     """
@@ -128,13 +129,13 @@ def compare(
     tables = [scored_row.clusters for scored_row in scored]
     counts = [scored_row.changed for scored_row in scored]
     common = same_seeds(scored)
-    total = {metric: effects.total for metric, effects in noise.items()} if noise else None
+    known = [noise.of(row.match.model, row.match.scale, row.metric) if noise else None for row in scored]
     judged = judge(
         tables,
         threshold,
         alpha,
         changed=counts,
-        noise=total,
+        noise=known,
         common=common,
         metrics=[row.metric for row in scored],
     )

@@ -4,26 +4,14 @@ A gate looks at drops only. By row and pooled, each test spends 5% on both direc
 metrics that are judged, so a gate without any change raises a false alarm in at most 5% of cases. What
 cannot be judged is no pass: a damaged record, a model of the baseline that is missing or was run under
 another contract. Nor is a change on one seed: independent retraining alone turned 20 to 44% of such gates
-red.
+red. With `--noise-from` it is judged by what retraining did before (`bench.judge.retraining`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from bench.errors import Incomparable
 from bench.judge.compare import Comparison
-from bench.judge.intervals import share_seeds
 from bench.judge.pairing import Finding
 from bench.spec import called
-from bench.stats import SeedEffects, seed_effects
-from bench.stats.pivot import by_group
-from bench.store.ledger import Stored
-from bench.store.metrics import resolved
-from bench.store.scores import aligned, series, units
-from bench.store.sides import Side, newest
 
 
 def problems(comparison: Comparison) -> list[str]:
@@ -62,28 +50,6 @@ def unjudged(comparison: Comparison, allow_unchanged: bool = False) -> list[str]
         for row in comparison.on_one_seed
     ]
     return list(dict.fromkeys([*rows, *comparison.messages]))
-
-
-def training_noise(side: Side, metrics: Sequence[str]) -> dict[str, SeedEffects]:
-    """One run's training noise by metric, pooled over the models of a side that have several seeds.
-
-    Raises `Incomparable` where none has.
-    """
-    several = [
-        [run for _, run in sorted(seeds.items()) if isinstance(run, Stored)]
-        for seeds in newest(side.records).values()
-    ]
-    several = [runs for runs in several if len(runs) > 1]
-    if not several:
-        raise Incomparable(f"'{side.name}' holds no model with several seeds to take training noise from")
-    effects = {}
-    for metric in resolved(metrics, side.records):
-        tables = []
-        for runs in several:
-            values, ids, groups = aligned([series(run, [metric]) for run in runs], metric)
-            tables.append(by_group(values, np.asarray(units(ids, groups)) if len(set(groups)) > 1 else None))
-        effects[metric] = seed_effects(tables, common=share_seeds(several))
-    return effects
 
 
 def nothing_new(comparison: Comparison) -> bool:

@@ -1,11 +1,14 @@
 """The one interval that a score has, wherever it is shown: board, history, matrix, comparison.
 
 A row is the runs of one model that differ in the seed alone. Its interval covers test examples (paraphrases
-counted together) and training noise, and depends on nothing but those runs and the records beside them:
-training noise is pooled over the models of one contract, scale and set of test examples, each by its newest
-runs of several seeds (three seeds of one model alone say little), and a row's own noise counts where it is
-larger. What a seed does to every model alike is part of it (see `bench.stats.noise`). A row of one seed
-shares in the noise of the others; where no model has a second seed it keeps its record's own interval.
+counted together) and training noise.
+
+- From three seeds on a row is judged by its own seeds, whatever stands beside it.
+- A row of one or two seeds shares in the noise of the records beside it: pooled over the models of one
+  contract, scale and set of test examples, each by its newest runs of several seeds. What a seed does to
+  every model alike is part of it. Where no model has a second seed it keeps its record's own interval.
+
+The rule and what was measured: `bench.stats.noise.noise_of_row`.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import RecordError, UnknownName
-from bench.stats import Interval, Noise, larger, mean_interval, seed_noise
+from bench.stats import ENOUGH_SEEDS, Interval, Noise, mean_interval, noise_of_row, seed_noise
 from bench.store.ledger import Stored
 from bench.store.record import SCORES, Record
 from bench.store.scores import METRIC, Floats, Series, series, units
@@ -49,14 +52,11 @@ class Intervals:
 
         Raises `RecordError` for scores that cannot be trusted, `UnknownName` for a metric.
         """
-        pooled = self._pooled(runs[0], metric, row)
+        pooled = self._pooled(runs[0], metric, row) if len(runs) < ENOUGH_SEEDS else None
         if len(runs) == 1 and pooled is None:
             return own_interval(runs[0].record, row, metric)
         table, labels = self.table(runs, metric, row), self.clusters(runs[0], metric)
-        noise = pooled
-        if pooled and len(runs) > 1:
-            noise = larger(seed_noise([table], labels), pooled)
-        interval = mean_interval(table, groups=labels, noise=noise)
+        interval = mean_interval(table, groups=labels, noise=noise_of_row(table, pooled, labels))
         return interval if row == "gain" else interval.within(0, 1)
 
     def table(self, runs: Sequence[Stored], metric: str = METRIC, row: str = "tuned") -> Floats:

@@ -6,11 +6,12 @@ several metrics are compared, p is Holm's over them: one drift is enough to stop
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import stats
 from bench.judge.pairing import Scored
+from bench.judge.retraining import Retraining
 from bench.store.metrics import direction
 from bench.store.scores import units
 
@@ -42,7 +43,7 @@ def same_seeds(scored: Sequence[Scored]) -> bool:
 
 
 def pooled(
-    scored: Sequence[Scored], alpha: float, drift: float, noise: Mapping[str, stats.SeedEffects] | None
+    scored: Sequence[Scored], alpha: float, drift: float, noise: Retraining | None
 ) -> tuple[Pooled, ...]:
     """All models together by metric; p is adjusted over the metrics, as one drift is enough to stop."""
     shifts = {}
@@ -52,7 +53,7 @@ def pooled(
             [(row.match.a[0].record.run.contract.eval.digest, unit) for unit in units(row.ids, row.groups)]
             for row in rows
         ]
-        shared = noise[metric].shared if noise and metric in noise else None
+        shared = noise.shared(metric) if noise else None
         shifts[metric] = stats.pooled_shift(
             [row.b - row.a for row in rows], names, common=same_seeds(rows), shared=shared
         )

@@ -10,7 +10,7 @@ seed training noise is not counted, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,7 +41,7 @@ def judge(
     alpha: float = 0.05,
     power: float = 0.8,
     changed: Sequence[int | None] | None = None,
-    noise: Mapping[str, stats.Noise] | None = None,
+    noise: Sequence[stats.Noise | None] | None = None,
     common: bool = False,
     metrics: Sequence[str] | None = None,
 ) -> list[Judged]:
@@ -49,14 +49,14 @@ def judge(
 
     `changed` says of each row how many clusters differ at all, which clusters that were recentred no longer
     show. `metrics` names the metric of each row: p is adjusted over all of them, training noise is pooled
-    over the rows of one. `noise` is one run's training noise by metric as known from elsewhere, for tables of
-    one seed. `common` says that all rows ran the same seeds, whose luck they then share.
+    over the rows of one. `noise` is one run's training noise of each row as known from elsewhere, for tables
+    of one seed. `common` says that all rows ran the same seeds, whose luck they then share.
     """
     metrics = metrics or [""] * len(differences)
     noises: list[stats.Noise | None] = [None] * len(differences)
     for metric in dict.fromkeys(metrics):
         places = [place for place, other in enumerate(metrics) if other == metric]
-        known = noise.get(metric) if noise else None
+        known = [noise[place] if noise else None for place in places]
         of_metric = _noises([differences[place] for place in places], known, common)
         for place, its in zip(places, of_metric, strict=True):
             noises[place] = its
@@ -85,12 +85,12 @@ def towards(finding: Finding, direction: int) -> Finding:
 
 
 def _noises(
-    differences: Sequence[Floats], known: stats.Noise | None, common: bool
+    differences: Sequence[Floats], known: Sequence[stats.Noise | None], common: bool
 ) -> list[stats.Noise | None]:
     """Training noise of each row's difference, or none where the row's own seeds (if any) must do."""
     several = [difference for difference in differences if min(difference.shape) > 1]
     if not several:
-        return [known if change.any() else None for change in differences]
+        return [its if change.any() else None for change, its in zip(differences, known, strict=True)]
     from scipy.special import chdtrc
 
     pooled = stats.seed_noise(several, common=common)

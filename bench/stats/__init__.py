@@ -6,7 +6,7 @@ imported on first use, so `import bench.stats` is cheap.
 """
 
 from bench.stats.best import expected_best
-from bench.stats.noise import Noise, SeedEffects, larger, seed_effects, seed_noise
+from bench.stats.noise import ENOUGH_SEEDS, Noise, SeedEffects, noise_of_row, seed_effects, seed_noise
 from bench.stats.paired import PairedDifference, compare, mean_interval, paired_interval
 from bench.stats.pivot import Interval
 from bench.stats.ranks import rank_ranges
@@ -14,6 +14,7 @@ from bench.stats.shifts import Shifts, Slope, Step, find_shifts
 from bench.stats.together import PooledShift, SignTest, Verdict, holm, pooled_shift, sign_test, verdict
 
 __all__ = [
+    "ENOUGH_SEEDS",
     "PairedDifference",
     "Interval",
     "Noise",
@@ -28,8 +29,8 @@ __all__ = [
     "expected_best",
     "find_shifts",
     "holm",
-    "larger",
     "mean_interval",
+    "noise_of_row",
     "paired_interval",
     "pooled_shift",
     "rank_ranges",

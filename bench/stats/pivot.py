@@ -13,8 +13,7 @@ Every interval and p-value of the program comes from one pivot, (mean - truth) /
   of freedom.  There the seeds' mean square is taken 1 + 2/(S-1) times, the ratio of E[MS^2] to E[MS]^2,
   because the plain formula promises too many degrees of freedom whenever MS_seeds is small by chance:
   measured with three seeds, coverage was 90 to 97% without and 94 to 99% with it.  The high end belongs to
-  runs whose seeds make no difference; `bench.stats.seed_noise`, pooled over a table, brings it back to
-  95%.
+  runs whose seeds make no difference.
 - Groups.  Paraphrases of one question count as one unit (linearised ratio estimator; Cochran 1977, chapter
   6).
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from bench.errors import Incomparable, RequestError
 from bench.judge.compare import compare, to_data
-from bench.judge.gate import nothing_new, problems, training_noise, unjudged
+from bench.judge.gate import nothing_new, problems, unjudged
 from bench.judge.intervals import Intervals
 from bench.judge.pairing import since
+from bench.judge.retraining import retraining
 from bench.render.junit import junit, junit_unjudged
 from bench.render.tables import md
 from bench.render.text import comparison as compare_text
@@ -50,7 +51,7 @@ def execute(args: argparse.Namespace) -> Output:
     side = select(args.current, ledger) if args.current else since(baseline, everything(ledger))
     try:
         names = metrics(args.metric)
-        noise = training_noise(select(args.noise_from, ledger), names) if args.noise_from else None
+        noise = retraining(select(args.noise_from, ledger), names) if args.noise_from else None
         beside = Intervals((*ledger.load()[0], *baseline.records, *side.records))
         result = compare(
             baseline, side, names, args.threshold, drift=args.drift, noise=noise, intervals=beside

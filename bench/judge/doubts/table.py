@@ -160,10 +160,8 @@ def _against(row: _Scores, name: str, effects: stats.SeedEffects | None) -> stat
     if name not in row.scores or row.scores[name].shape != row.tuned.shape:
         return None
     groups, half = np.asarray(row.groups), None
-    if effects:
-        noise = effects.total
-        if len(row.tuned) > 1:
-            noise = stats.larger(stats.seed_noise([row.tuned], groups), noise)
+    noise = stats.noise_of_row(row.tuned, effects.total if effects else None, groups)
+    if noise:
         half = stats.Noise(noise.variance / 2, noise.spread / 2)  # `compare` adds that of two sides
     return stats.compare(row.scores[name], row.tuned, groups=groups, noise=half)
 
