@@ -39,31 +39,32 @@ def strike(out: Path, generator: random.Random, strikes: int, time_left: Callabl
     struck = Struck()
     held: dict[str, str] = {}
     while sum(struck.kills.values()) < strikes and time_left():
-        driver = _start(out)
+        driver = start(out)
         while driver.poll() is None and sum(struck.kills.values()) < strikes and time_left():
             time.sleep(generator.choice([0.05, 0.3, 1, 2, 4]))
             _strike_one(driver.pid, generator, struck)
         if driver.poll() is None and not _ends(driver, struck):
             return struck
-        struck.wrong += _orphans(out)
-        struck.wrong += _lost(out, held)
-    driver = _start(out)
+        struck.wrong += orphans(out)
+        struck.wrong += lost(out, held)
+    driver = start(out)
     if _ends(driver, struck) and driver.returncode != 0:
         struck.wrong.append(
             f"undisturbed: exit {driver.returncode}: {(out / 'driver.txt').read_text()[-600:]}"
         )
-    struck.wrong += _orphans(out) + _lost(out, held)
+    struck.wrong += orphans(out) + lost(out, held)
     if len(held) != 2:
         struck.wrong.append(f"{len(held)} of 2 runs are there in the end")
     return struck
 
 
-def _start(out: Path) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "bench.cli", *PLAN.split(), *OPTIONS.split(), "--out", str(out)]
+def start(out: Path, plan: str = f"{PLAN} {OPTIONS}", log: str = "driver.txt") -> subprocess.Popen[bytes]:
+    """A driver in a session of its own, whose output goes to the file `log` below its folder."""
+    words = [sys.executable, "-m", "bench.cli", *plan.split(), "--out", str(out)]
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "driver.txt").open("wb") as log:
+    with (out / log).open("wb") as log_file:
         return subprocess.Popen(
-            words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            words, stdout=log_file, stderr=log_file, stdin=subprocess.DEVNULL, start_new_session=True
         )
 
 
@@ -102,7 +103,7 @@ def _ends(driver: subprocess.Popen[bytes], struck: Struck) -> bool:
     return True
 
 
-def _orphans(out: Path) -> list[str]:
+def orphans(out: Path) -> list[str]:
     """Processes of this plan that outlive its driver by more than the seconds they may take to notice."""
     deadline = time.monotonic() + 10
     while left := [process for process in psutil.process_iter() if _works_below(process, out)]:
@@ -121,7 +122,7 @@ def _works_below(process: psutil.Process, out: Path) -> bool:
     return False
 
 
-def _lost(out: Path, held: dict[str, str]) -> list[str]:
+def lost(out: Path, held: dict[str, str]) -> list[str]:
     """Records that were there and are gone, changed or damaged; those that are new are held from now on."""
     stored, messages = Ledger(out).load()
     now = {record.record.id: record.digest for record in stored}

@@ -34,7 +34,7 @@ from benchmarks.mutations import forge, harm
 
 #: Trials of one kind in a row, before the next kind has its turn.
 TURNS = {"kill": 1, "fault": 10, "mutation": 40}
-STRIKES = 6
+STRIKES = 30
 #: Kind of file that is changed -> the verbs that read it.
 VERBS = {
     "record": (

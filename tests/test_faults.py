@@ -126,10 +126,10 @@ def test_a_record_that_is_gone_is_a_loss(tmp_path: Path) -> None:
     runs = publishing.finished(tmp_path)
     publishing.publish(runs, tmp_path, verbs=())
     held: dict[str, str] = {}
-    assert kills._lost(tmp_path, held) == []
+    assert kills.lost(tmp_path, held) == []
     harm(Ledger(tmp_path).runs / runs[0].id / "scores.json", random.Random(1))
-    lost = kills._lost(tmp_path, held)
-    assert f"lost or changed: {runs[0].id}" in lost
+    gone = kills.lost(tmp_path, held)
+    assert f"lost or changed: {runs[0].id}" in gone
 
 
 @pytest.mark.slow

@@ -140,6 +140,23 @@ def test_the_process_of_a_run_is_the_first_to_be_killed_for_memory(
     assert score(next(iter(pool.zygotes.values())).pid) == score(os.getpid())
 
 
+def test_a_run_tells_its_reason_although_its_log_is_on_a_full_disk(
+    tmp_path: Path, pool_of: Callable[..., Pool]
+) -> None:
+    """The log takes no traceback either; `died (exit status 1)` would tell nobody of the disk."""
+    if not Path("/dev/full").exists():
+        pytest.skip("the kernel has no disk that is always full")
+    run, folder = mini_run("gpt2")
+    work = job(run, folder, tmp_path)
+    Path(work.selection).unlink()
+    (tmp_path / "log.txt").symlink_to("/dev/full")
+    pool = pool_of()
+    pool.submit(work, {})
+    (failed,) = [event for event in events_until_exit(pool) if event["event"] == "failed"]
+    assert "selection.json" in failed["reason"]
+    assert failed["stage"] == "prepare"
+
+
 def test_a_line_of_an_event_is_written_in_one_piece_however_long_its_texts() -> None:
     """A letter beyond ASCII takes six bytes of JSON, a traceback may be all of such letters."""
     event = {"id": "x" * 80, "event": "failed", "reason": "Ö" * 300, "traceback": "ア" * 9000 + " the end"}

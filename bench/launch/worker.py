@@ -59,11 +59,13 @@ def work(message: dict[str, Any], events: int) -> NoReturn:
     except _Told:
         pass
     except BaseException as error:
-        traceback.print_exc()
-        emit(failed(error, stage))
+        emit(failed(error, stage))  # first: the log may lie on the disk that is full
+        with suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 

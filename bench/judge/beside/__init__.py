@@ -1,1 +1,1 @@
-"""What stands beside the table of a board: metrics that were added, arms that retrieve, and why two tables are two."""
+"""What stands beside the table of a board: added metrics, arms that retrieve, why two tables are two."""
