@@ -19,6 +19,7 @@ from bench.run.identity import Run
 from bench.run.job import LOCK, PENDING, write_selection
 from bench.store.ledger import Ledger
 from bench.store.record import Failure, Record
+from benchmarks import drivers, shortage
 
 Work = list[tuple[Run, Path | None, Path]]
 
@@ -161,6 +162,25 @@ def test_two_drivers_on_one_plan_share_it(tmp_path: Path) -> None:
     assert len(published) == 3
     trained = sum(err.count(" train\n") for _, err in outputs)
     assert trained == 3
+
+
+@pytest.mark.slow
+def test_drivers_of_which_some_are_killed_share_a_plan(tmp_path: Path) -> None:
+    """Of eight; `python -m benchmarks.drivers` tries two, four and eight of them fifty times."""
+    assert drivers.trial(tmp_path / "out", seed=2) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("short", "stage"), [("disk full", "prepare"), ("file handles", "train"), ("memory", "generate tuned")]
+)
+def test_a_machine_that_runs_short_costs_one_row_and_the_rerun_completes(
+    tmp_path: Path, short: str, stage: str
+) -> None:
+    """`python -m benchmarks.shortage` tries four shortages at seven stages."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a file system of its own")
+    assert shortage.trial(tmp_path, short, stage) == []
 
 
 def test_a_failure_file_that_is_none_is_set_aside(tmp_path: Path, work: Work) -> None:
