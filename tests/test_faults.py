@@ -107,7 +107,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_mutation_of_a_file_is_a_traceback_a_hang_or_ranked(template: Path) -> None:
     """The bounded form of `python -m benchmarks.survival --only mutation`."""
-    wrong = [f"seed {seed}: {text}" for seed in range(8) for text in survival.mutation(template, seed)[0]]
+    wrong = [f"seed {seed}: {text}" for seed in range(24) for text in survival.mutation(template, seed)[0]]
     assert not wrong, "\n".join(wrong)
 
 
