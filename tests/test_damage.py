@@ -176,6 +176,23 @@ def test_every_verb_leaves_the_same_record_out_by_name(
     assert "".join(DAMAGE[name][1].split(":")[-1].split()) in flat
 
 
+@pytest.mark.parametrize("words", [["show"], ["show", "--all"], ["score", "--metrics", "em"], ["verify"]])
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_run_that_is_named_is_held_to_the_same(
+    tmp_path: Path, name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its id, where no board has left it out before; one line each."""
+    edit, said = DAMAGE[name]
+    (folder,) = real(tmp_path, seeds=1)
+    edit(folder)
+    verb, *options = words
+    assert run_verb([verb, folder.name, *options, "--out", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    flat = "".join((shown.out + shown.err).split())
+    assert "".join(said.split(":")[-1].split()) in flat
+    assert "Traceback" not in flat
+
+
 def regroup(folder: Path) -> None:
     """The first example joins the group of the last, and the record is sealed anew."""
     scores(folder, lambda content: content["groups"].__setitem__(0, content["groups"][-1]))

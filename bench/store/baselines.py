@@ -21,8 +21,7 @@ from bench.digest import digest
 from bench.errors import RecordError, RequestError, UnknownName, Unreadable
 from bench.files import LARGEST, content, is_file, json_value
 from bench.spec import NAME
-from bench.store.damage import damage
-from bench.store.ledger import Ledger, Stored, read
+from bench.store.ledger import Ledger, Stored, whole
 from bench.store.record import PARTS, RECORD
 from bench.store.sides import Side, newest, side_of
 
@@ -109,7 +108,7 @@ def _held(ledger: Ledger, id: str, wanted: str) -> Stored | None:
     """The ledger's own record of this id, if it is the one with this digest and whole."""
     if not ledger.finished(id):
         return None
-    stored = Stored(read(ledger.runs / id), ledger.runs / id)
+    stored = whole(ledger.runs / id)
     return stored if stored.digest == wanted else None
 
 
@@ -124,9 +123,7 @@ def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
             fresh = place / f"{name}.tmp"
             fresh.write_bytes(text.encode())
             fresh.replace(place / name)
-    stored = Stored(read(place), place)
-    for mistake in damage(stored.record, place):
-        raise RecordError(mistake)
+    stored = whole(place)
     if stored.digest != wanted:
         raise RecordError(f"record {id} of a baseline is not the one that was saved")
     return stored

@@ -92,12 +92,10 @@ class Ledger:
         if not files.is_file(folder / RECORD):
             return False
         try:
-            next(damage(read(folder), folder))
+            whole(folder)
         except RecordError:
             return False
-        except StopIteration:
-            return True
-        return False
+        return True
 
     def folder(self, id: str) -> Path:
         """Where a run's record is or will be."""
@@ -221,3 +219,11 @@ def read(folder: Path, checked: bool = False) -> Record:
     if record.id != folder.name:
         raise RecordError(f"{folder}: holds a copy of {record.id}, which counts once; remove it")
     return record
+
+
+def whole(folder: Path) -> Stored:
+    """One record whose parts were read and held against each other. Raises `RecordError`."""
+    record = read(folder)
+    for mistake in damage(record, folder):
+        raise RecordError(mistake)
+    return Stored(record, folder)

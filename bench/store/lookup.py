@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from bench.errors import RecordError, RequestError, UnknownName
-from bench.store.ledger import Ledger, Stored, read
+from bench.store.ledger import Ledger, Stored, whole
 from bench.store.record import RECORD
 from bench.store.sides import moment, trial_of
 
@@ -43,9 +43,8 @@ def find(name: str, ledger: Ledger, newest: bool = False) -> Path:
 
 
 def find_newest(name: str, ledger: Ledger) -> Stored:
-    """The run that a name stands for, its record read. Raises what `find` and `read` raise."""
-    folder = find(name, ledger, newest=True)
-    return Stored(read(folder), folder)
+    """The run that a name stands for, its record whole. Raises what `find` and `whole` raise."""
+    return whole(find(name, ledger, newest=True))
 
 
 def _newest(ids: Sequence[str], ledger: Ledger) -> Path:

@@ -15,7 +15,7 @@ from bench.render.text.beside import added as added_text
 from bench.serve.origin import saved_weights
 from bench.store import forgetting as kept
 from bench.store import metrics as added_metrics
-from bench.store.ledger import Ledger, Stored, read
+from bench.store.ledger import Ledger, Stored, whole
 from bench.store.lookup import find
 from bench.verbs import Output
 from bench.verbs.options import seconds
@@ -115,8 +115,7 @@ def _runs(name: str, ledger: Ledger) -> list[Stored]:
         return chosen
     if name == "all":
         raise RecordError(messages[0]) if messages else RequestError(f"{ledger.runs}: holds no record")
-    folder = find(name, ledger)
-    return [Stored(read(folder), folder)]
+    return [whole(find(name, ledger))]
 
 
 def _measurable(runs: Sequence[Stored]) -> tuple[list[Stored], list[str]]:

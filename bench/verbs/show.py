@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from bench.render.text import run as one_run
-from bench.store.ledger import Ledger, Stored, read
-from bench.store.lookup import find
+from bench.store.ledger import Ledger
+from bench.store.lookup import find_newest
 from bench.verbs import Output
 from bench.verbs.options import width
 
@@ -23,7 +23,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> Output:
     """Find the run and tell it. Raises `UnknownName`, `RequestError`, `RecordError`."""
-    folder = find(args.run, Ledger(args.out), newest=True)
-    stored = Stored(read(folder), folder)
+    stored = find_newest(args.run, Ledger(args.out))
     chosen = one_run.answers(stored) if args.all else one_run.telling(stored)
     return Output(one_run.text(stored, chosen, width()), one_run.as_data(stored, chosen))

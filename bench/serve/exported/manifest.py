@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.digest import file_digest
 from bench.errors import BenchError, RecordError, RequestError
-from bench.store.ledger import Stored, read
+from bench.store.ledger import Stored, whole
 from bench.store.lookup import MANIFEST
 from bench.store.record import CARD
 from bench.train import gguf
@@ -49,8 +49,7 @@ def is_exported(folder: Path) -> bool:
 
 def record_in(folder: Path) -> Stored:
     """The record that an exported folder carries. Raises `RecordError`."""
-    place = folder / RECORDS / manifest(folder).record
-    return Stored(read(place), place)
+    return whole(folder / RECORDS / manifest(folder).record)
 
 
 def manifest(folder: Path) -> Manifest:
