@@ -166,8 +166,8 @@ def test_two_drivers_on_one_plan_share_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_drivers_of_which_some_are_killed_share_a_plan(tmp_path: Path) -> None:
-    """Of eight; `python -m benchmarks.drivers` tries two, four and eight of them fifty times."""
-    assert drivers.trial(tmp_path / "out", seed=2) == []
+    """Of four; `python -m benchmarks.drivers` tries two, four and eight of them fifty times."""
+    assert drivers.trial(tmp_path / "out", seed=10) == []
 
 
 @pytest.mark.slow
