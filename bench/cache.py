@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.digest import digest, file_digest
 from bench.errors import Unreadable
-from bench.files import json_value
+from bench.files import json_value, put
 
 
 def cache_root() -> Path:
@@ -56,8 +56,5 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
 
 def keep(file: Path, text: str) -> None:
     """Put a text into the cache, whole or not at all; a cache that takes none costs time and nothing else."""
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
     with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(file)
+        put(file, text)

@@ -4,6 +4,8 @@ Records are copied and merged, specs and data come from strangers, and so may th
 the place of a file there can be a pipe that never answers, a device, a folder, a link that leads to itself,
 or a sparse file of terabytes. Whoever reads through this module gets bytes or `Unreadable`, in bounded time
 and memory. What the bytes mean is the caller's affair.
+
+`put` is the one way to write a text that others may be reading or writing.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -87,6 +89,23 @@ def text(file: Path, largest: int = LARGEST_DESCRIPTION) -> str:
         return content(file, largest).decode()
     except UnicodeDecodeError as error:
         raise Unreadable(file, f"is not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def put(file: Path, text: str) -> None:
+    """Write a UTF-8 text whole or not at all, in the place of an earlier one; makes the folder.
+
+    By a name of this process's own, then renamed: of two processes that write the same file at once, one
+    would otherwise rename what the other is still writing. Raises `OSError`.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        fresh.write_bytes(text.encode())
+        fresh.replace(file)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 def json_value(file: Path, largest: int = LARGEST_DESCRIPTION) -> Any:

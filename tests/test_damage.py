@@ -80,6 +80,10 @@ DAMAGE: dict[str, tuple[Edit, str]] = {
         lambda folder: (folder / "scores.json").write_text("{"),
         "scores.json: missing",
     ),
+    "a point of the curve that counts nothing": (
+        then_seal(lambda folder: (folder / "curve.jsonl").write_text('{"step": 1, "loss": 2.5}\n')),
+        "line 1: is no point of a training curve",
+    ),
     "curve edited": (lambda folder: (folder / "curve.jsonl").write_text(""), "curve.jsonl: missing, edited"),
     "scores a folder": (
         lambda folder: ((folder / "scores.json").unlink(), (folder / "scores.json").mkdir())[0],

@@ -9,6 +9,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -247,6 +249,22 @@ def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
     monkeypatch.setenv("BENCH_CACHE", "/dev/null/nowhere")
     assert run_verb(["data", "tiny.csv"]) == 0
     assert run_verb(["plan", "--models", "./ckpt"]) == 0
+
+
+def test_two_processes_may_write_one_file_at_once(tmp_path: Path) -> None:
+    """As drivers that share a plan do: neither takes the other's half-written file away."""
+    program = (
+        "import sys; from pathlib import Path; from bench.files import put\n"
+        "for count in range(400): put(Path(sys.argv[1]), sys.argv[2] * 20000)"
+    )
+    file = tmp_path / "shared" / "selection.json"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", program, str(file), letter], stderr=subprocess.PIPE)
+        for letter in "ab"
+    ]
+    assert [writer.communicate()[1] for writer in writers] == [b"", b""]
+    assert set(file.read_text(encoding="utf-8")) in ({"a"}, {"b"})
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_the_optimizers_that_are_offered_are_known_to_transformers() -> None:

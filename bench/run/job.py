@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from bench.data.prepare import Selection
+from bench.files import put
 from bench.run.identity import Run
 from bench.spec import Example
 
@@ -52,10 +53,7 @@ class Job(BaseModel):
 
 def write_selection(file: Path, selection: Selection) -> None:
     """Leave a selection for the attempts to read."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".tmp")
-    fresh.write_text(json.dumps(asdict(selection), ensure_ascii=False), encoding="utf-8")
-    fresh.replace(file)
+    put(file, json.dumps(asdict(selection), ensure_ascii=False))
 
 
 def read_selection(file: Path) -> Selection:

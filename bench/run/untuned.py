@@ -13,7 +13,6 @@ locks each generates its own.
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.digest import digest
+from bench.files import put
 from bench.run.generate import Completion
 from bench.run.identity import Run
 from bench.run.job import Job
@@ -113,10 +113,8 @@ def _write(file: Path, facts: Mapping[str, Any], origin: str, completions: Seque
     """Keep an entry; a folder that cannot be written to costs time and nothing else."""
     entry = Entry(facts=dict(facts), run=origin, completions=list(completions))
     sealed = entry.model_copy(update={"digest": entry.own_digest})
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
     with suppress(OSError):
-        fresh.write_text(sealed.model_dump_json() + "\n", encoding="utf-8")
-        fresh.replace(file)
+        put(file, sealed.model_dump_json() + "\n")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from bench.cache import cache_root
 from bench.digest import digest
 from bench.errors import RecordError, RequestError, UnknownName, Unreadable
-from bench.files import LARGEST, content, is_file, json_value
+from bench.files import LARGEST, content, is_file, json_value, put
 from bench.spec import NAME
 from bench.store.ledger import Ledger, Stored, whole
 from bench.store.record import PARTS, RECORD
@@ -51,16 +51,13 @@ def save_baseline(name: str, side: Side, ledger: Ledger) -> tuple[Path, list[str
     if not kept:
         raise RequestError(f"baseline '{name}': '{side.name}' has no record under {ledger.runs}")
     file = baseline_file(ledger, name)
-    file.parent.mkdir(parents=True, exist_ok=True)
     runs = [{"id": stored.record.id, "digest": stored.digest} for stored in kept]
     saved = datetime.now(UTC).isoformat(timespec="seconds")
     runs = sorted(runs, key=lambda run: run["id"])
     known = sorted(stored.digest[:KNOWN] for stored in ledger.load()[0])
     body = {"format": FORMAT, "name": name, "saved": saved, "runs": runs, "known": known}
     body["records"] = _packed(kept)
-    fresh = file.with_suffix(".tmp")
-    fresh.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    put(file, json.dumps(body, indent=1) + "\n")
     return file, [run["id"] for run in runs]
 
 
@@ -119,10 +116,7 @@ def _restored(id: str, wanted: str, parts: dict[str, str]) -> Stored:
         if name not in (RECORD, *PARTS):
             raise RecordError(f"record {id} of a baseline holds a file '{name}', which no record has")
         if not is_file(place / name):
-            place.mkdir(parents=True, exist_ok=True)
-            fresh = place / f"{name}.tmp"
-            fresh.write_bytes(text.encode())
-            fresh.replace(place / name)
+            put(place / name, text)
     stored = whole(place)
     if stored.digest != wanted:
         raise RecordError(f"record {id} of a baseline is not the one that was saved")

@@ -33,7 +33,7 @@ from bench.store.groups import changed_groups, groups_digest, prepared_file
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Estimate, Record
 
 #: Raised when more is checked than before, so that what was found whole is read again.
-CHECKS = 3
+CHECKS = 4
 #: What a board and a comparison read of every record.
 ROWS, METRICS = ("tuned", "base"), ("rouge1", "rouge2", "rougeL", "rougeLsum")
 #: Means are stored to the last digit; sums in another order may move them by this much.
@@ -195,7 +195,8 @@ def _are_texts(values: object) -> bool:
 def _in_curve(points: Iterable[Mapping[str, Any]], where: str) -> Iterator[str]:
     for number, point in enumerate(points, 1):
         values = list(point.values())
-        if not isinstance(point["step"], int) or not np.isfinite(np.array(values, dtype=np.float64)).all():
+        counted = all(isinstance(point.get(name), int) for name in ("step", "examples"))
+        if not counted or not np.isfinite(np.array(values, dtype=np.float64)).all():
             yield f"{where}, line {number}: is no point of a training curve"
             return
 

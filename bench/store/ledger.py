@@ -168,11 +168,7 @@ class Ledger:
 
     def fail(self, failure: Failure) -> None:
         """Keep the reason why a run died."""
-        self.failures.mkdir(parents=True, exist_ok=True)
-        file = self.failures / f"{failure.id}.json"
-        fresh = file.with_suffix(".tmp")
-        fresh.write_text(failure.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        fresh.replace(file)
+        files.put(self.failures / f"{failure.id}.json", failure.model_dump_json(indent=1) + "\n")
 
     def leave_out(self, contract: str, scale: str, models: Sequence[LeftOut]) -> None:
         """Keep which models a request for all of them left out; replaces what an earlier one did."""
@@ -180,10 +176,7 @@ class Ledger:
         if not models:
             file.unlink(missing_ok=True)
             return
-        self.missing.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(".tmp")
-        fresh.write_text(json.dumps([model.model_dump() for model in models], indent=1), encoding="utf-8")
-        fresh.replace(file)
+        files.put(file, json.dumps([model.model_dump() for model in models], indent=1))
 
     def left_out(self) -> list[LeftOut]:
         """What `leave_out` kept; a file that is damaged counts for nothing."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +59,4 @@ def read(file: Path, kind: type[Content], what: str) -> Content | None:
 def write(file: Path, content: Sealed) -> None:
     """Seal a content and put it in the place of an earlier file, in one step. Raises `OSError`."""
     whole = content.model_copy(update={"digest": content.own_digest})
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps(whole.model_dump(mode="json"), ensure_ascii=False) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    files.put(file, json.dumps(whole.model_dump(mode="json"), ensure_ascii=False) + "\n")

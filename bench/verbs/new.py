@@ -57,10 +57,7 @@ def execute(args: argparse.Namespace) -> Output:
     file = Path(FOLDER) / f"{name}.toml"
     _check_free(name, file, args.force)
     try:
-        file.parent.mkdir(exist_ok=True)
-        fresh = file.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(draft.text, encoding="utf-8")
-        fresh.replace(file)
+        files.put(file, draft.text)
     except OSError as error:
         raise RequestError(f"{file}: cannot be written ({error.strerror})") from None
     spec = registry.load_model(file)

@@ -7,7 +7,6 @@ asked is left to `bench data import`: here a conversation gives its first exchan
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from bench.cache import cache_root
@@ -16,6 +15,7 @@ from bench.curate.files import importing, tables
 from bench.data import encoding as encodings
 from bench.data import sources
 from bench.digest import digest
+from bench.files import put
 from bench.spec import Columns, DatasetSpec
 
 
@@ -37,10 +37,7 @@ def spec_of(
     text = writing.lines(imported.examples)
     kept = cache_root() / "imported" / digest(text)[:16] / f"{name}.jsonl"
     if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = kept.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(text, encoding="utf-8", newline="\n")
-        fresh.replace(kept)
+        put(kept, text)
     spec = sources.spec_for_file(name, kept, test_fraction=test_fraction)
     done = "; ".join([*imported.tables, *imported.steps()])
     return spec.model_copy(update={"attribution": f"read from {file.name}: {done}"})

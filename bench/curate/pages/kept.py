@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from bench.curate.pages.fetch import Fetcher, Page, PageProblem
 from bench.digest import digest
+from bench.files import put
 
 
 @dataclass
@@ -61,11 +61,7 @@ class Kept:
         return None
 
     def _save(self, file: Path, value: dict[str, Any]) -> None:
-        """Write a file whole or not at all."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps(value), encoding="utf-8")
-        fresh.replace(file)
+        put(file, json.dumps(value))
 
 
 def _conditions(page: Page) -> dict[str, str]:

@@ -25,6 +25,7 @@ from bench.curate.pages.passages import Passage
 from bench.curate.pairs.support import Pair
 from bench.digest import digest
 from bench.errors import RequestError, RunFailed, UnsafeRequest
+from bench.files import put
 
 PROMPT = """Write up to {count} question-answer pairs about the passage below, for people who do not have it.
 - Every question names its subject and can be understood alone; it never mentions the passage or its author.
@@ -134,10 +135,7 @@ def _prompt(endpoint: Endpoint, passage: Passage) -> str:
 
 
 def _keep(file: Path, found: list[tuple[str, str]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(f".{os.getpid()}.tmp")
-    fresh.write_text(json.dumps({"pairs": found}, ensure_ascii=False), encoding="utf-8")
-    fresh.replace(file)
+    put(file, json.dumps({"pairs": found}, ensure_ascii=False))
 
 
 def _ask(endpoint: Endpoint, passage: Passage) -> list[tuple[str, str]]:

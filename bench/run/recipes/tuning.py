@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.digest import digest
 from bench.errors import RequestError
+from bench.files import put
 from bench.spec import Contract, ModelSpec, Recipe, Scale
 from bench.stats import expected_best
 
@@ -143,10 +144,7 @@ def digest_of(recipe: Recipe) -> str:
 
 def write(tuning: Tuning, file: Path) -> None:
     """Leave the trials in one file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_suffix(".tmp")
-    fresh.write_text(tuning.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    fresh.replace(file)
+    put(file, tuning.model_dump_json(indent=1) + "\n")
 
 
 def read(file: Path) -> Tuning:
