@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 #: Characters of a question, of a prompt and of one stop text.
 LONGEST, LONGEST_STOP = 100_000, 100
 MOST_STOPS, MOST_PROMPTS = 4, 32
-#: A number that JSON's readers have exactly.
-SEEDS = 2**63
+#: The largest whole number that every reader of JSON has exactly.
+SEEDS = 2**53
 
 
 def _speakable(text: str) -> str:
