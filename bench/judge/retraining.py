@@ -3,7 +3,7 @@
 Pooled over the models, and a model's own noise where that is larger, because models are not equally noisy.
 Of the eight twins over ten seeds `gpt-neo-125m` varies by .0095 and `gpt2` by .0027: with pooled noise alone
 6.3 to 6.7% of unchanged gates over four metrics were red, nearly all of them by that one model; with this
-rule at most 2% (1,500 rounds each of 30, 200 and 1,000 examples).
+rule at most 2.2% (30, 200 and 1,000 examples).
 """
 
 from __future__ import annotations
