@@ -22,9 +22,7 @@ PARTS = (
     "train",
     "score",
     "run/encode.py",
-    "run/generate.py",
-    "run/shrink.py",
-    "run/untuned.py",
+    "run/answers",
     "run/attempt.py",
 )
 #: The same for runs whose contract asks for arms that retrieve.

@@ -28,8 +28,8 @@ from bench import provenance, registry
 from bench.data import prepare
 from bench.launch import preflight
 from bench.run import plan as planning
+from bench.run.answers.generate import complete
 from bench.run.encode import encode_all, encode_prompt
-from bench.run.generate import complete
 from bench.run.identity import Run
 from bench.spec import Budget, Contract, Decoding, Example, Scale
 from bench.train import gguf

@@ -21,7 +21,7 @@ from bench.launch import preflight
 from bench.render.doubts import badge
 from bench.run import attempt
 from bench.run import plan as planning
-from bench.run.generate import complete
+from bench.run.answers.generate import complete
 from bench.run.job import PENDING
 from bench.spec import Budget
 from bench.store.record import Record

@@ -17,7 +17,7 @@ from conftest import ROOT
 from runs import encoded, mini_run
 
 from bench.digest import digest
-from bench.run.attempt import Clock
+from bench.run.clock import Clock
 from bench.run.identity import Run
 from bench.train.checkpoints import MARKER, TRAINER_STATE, mark, newest_whole
 from bench.train.fit import fit

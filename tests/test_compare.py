@@ -81,7 +81,7 @@ def test_a_clear_difference_below_the_threshold_does_not_count(tmp_path: Path) -
 
 def test_noise_is_too_uncertain_to_tell(tmp_path: Path) -> None:
     """Where a drop of the threshold's size could not have been found, nothing is called unchanged."""
-    a, b = both(tmp_path, changed=1.0)
+    a, b = both(tmp_path, "phi-1.5", changed=1.0)
     row = only(compare(a, b))
     assert row.finding == Finding.UNCERTAIN
     assert row.smallest is not None

@@ -13,7 +13,7 @@ import torch
 from runs import course, encoded, mini_run, prompts, trained
 
 from bench.errors import BudgetMismatch, NotFinite
-from bench.run.generate import complete
+from bench.run.answers.generate import complete
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load

@@ -13,8 +13,8 @@ import torch
 from runs import FAMILIES, course, mini_run, prompts, trained
 from transformers import DynamicCache
 
-from bench.run.generate import complete, computing_in
-from bench.run.shrink import can_shrink
+from bench.run.answers.generate import complete, computing_in
+from bench.run.answers.shrink import can_shrink
 from bench.train.load import Loaded, load
 
 

@@ -32,7 +32,7 @@ def test_a_copy_of_the_source_has_the_same_digest(copy: Path) -> None:
     ("file", "old", "new"),
     [
         ("prompt.py", "Question: {question}", "Q: {question}"),
-        ("run/generate.py", "do_sample=False", "do_sample=True"),
+        ("run/answers/generate.py", "do_sample=False", "do_sample=True"),
         ("train/fit.py", '"weight_decay": recipe.weight_decay', '"weight_decay": 0.0'),
         ("score/rouge.py", "def score(", "def score_of("),
         ("data/near.py", "NEAR = 0.8", "NEAR = 0.9"),
@@ -47,7 +47,7 @@ def test_an_edit_that_can_change_numbers_changes_the_digest(
 
 def test_comments_docstrings_and_renderers_do_not_count(copy: Path) -> None:
     edit(copy / "prompt.py", '"""Templates:', '"""Prompt templates, that is:')
-    edit(copy / "run" / "generate.py", "import torch\n", "import torch  # the library\n")
+    edit(copy / "run" / "answers" / "generate.py", "import torch\n", "import torch  # the library\n")
     edit(copy / "render" / "words.py", ".3f", ".4f")
     assert harness(copy) == harness()
 

@@ -23,7 +23,7 @@ FAULTS = {
         "1.5 * precision * recall / (precision + recall)",
     ),
     "decoder": (
-        "bench/run/generate.py",
+        "bench/run/answers/generate.py",
         "    kept = row[: row.index(end)] if ended else row\n",
         "    kept = row[: row.index(end)] if ended else row\n    kept = kept[: len(kept) // 3]\n",
     ),

@@ -18,7 +18,7 @@ from runs import course, mini_run, prompts
 from bench import stats
 from bench.data.prepare import training_order
 from bench.errors import BudgetMismatch, LossMisplaced
-from bench.run import generate
+from bench.run.answers import generate
 from bench.run.encode import encode_all
 from bench.run.identity import Run
 from bench.score.rouge import Rouge

@@ -7,7 +7,7 @@ import torch
 from runs import mini_run
 
 from bench.run.account import determinism
-from bench.run.attempt import Clock
+from bench.run.clock import Clock
 from bench.run.plan import choose_backend
 
 

@@ -17,8 +17,8 @@ from transformers import AutoTokenizer
 from bench import registry
 from bench.data import prepare, sources
 from bench.prompt import render
+from bench.run.answers.generate import complete
 from bench.run.encode import encode_all, encode_prompt
-from bench.run.generate import complete
 from bench.run.identity import Backend, Checkpoint, Run
 from bench.run.plan import plan
 from bench.spec import Budget, Contract, Decoding, Example

@@ -19,10 +19,10 @@ from bench import provenance
 from bench.digest import digest
 from bench.harness import harness
 from bench.launch.drive import Settings, drive
-from bench.run.generate import Completion
+from bench.run.answers.generate import Completion
+from bench.run.answers.untuned import answers, basis, read
 from bench.run.identity import Run
 from bench.run.job import Job, write_selection
-from bench.run.untuned import answers, basis, read
 from bench.store.ledger import Ledger, Stored
 from bench.store.record import seal, unseal
 from bench.verbs.run import by_seed

@@ -19,7 +19,7 @@ from bench.data.prepare import FOLLOWING, Selection
 from bench.digest import digest, file_digest
 from bench.prompt import CHAT, render
 from bench.retrieval.arms import Arms
-from bench.run.generate import Completion
+from bench.run.answers.generate import Completion
 from bench.run.job import Job
 from bench.score.rows import Scores
 from bench.spec import Budget, Example

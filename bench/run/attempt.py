@@ -10,10 +10,10 @@ one state. Under a budget of no steps nothing is trained or saved: the answers o
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,24 @@ import torch
 from bench.data.prepare import Selection, training_order
 from bench.prompt import CHAT
 from bench.retrieval.arms import Arms, arms_of
-from bench.run import untuned
 from bench.run.account import Outcome, record_of, save, surroundings
+from bench.run.answers import shares, untuned
+from bench.run.answers.generate import Completion, complete
+from bench.run.clock import Clock, Emit
 from bench.run.encode import encode_all, encode_prompt, has_chat_template, is_cut
-from bench.run.generate import Completion, complete
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job, read_selection
 from bench.run.plan import check_positions
 from bench.score.identity import scorer
 from bench.score.rows import score_run
 from bench.spec import Example
-from bench.store.record import BASE, BASE_CHAT, Stage
+from bench.store.record import BASE, BASE_CHAT
 from bench.train import distributed
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted, fit
 from bench.train.load import Loaded, load
 from bench.train.meter import Meter, affordable
 from bench.train.numerics import precision
-
-Emit = Callable[[dict[str, Any]], None]
 
 
 def execute(job: Job, emit: Emit) -> None:
@@ -52,6 +51,7 @@ def execute(job: Job, emit: Emit) -> None:
     torch.set_num_threads(job.threads)
     run, folder = job.run, Path(job.workspace)
     clock = Clock(emit, torch.cuda if run.device == "cuda" else None)
+    distributed.join(run)
     with clock.stage("prepare"):
         selection = read_selection(Path(job.selection))
         order = training_order(selection.train, run.contract.budget, run.seed)
@@ -63,15 +63,17 @@ def execute(job: Job, emit: Emit) -> None:
         asked = _asked(run, loaded, selection.eval)
         trainable, everything = _parameters(loaded.model)
     arms = _arms(job, loaded, selection, asked, clock)
-    rank = distributed.rank(run)
-    if not loaded.adapter and rank == 0:
-        answers, origin = _bases(job, loaded, asked, clock)
+    answer = partial(_answers, run, loaded, clock)
+    if distributed.own_rank() > 0:
+        return _help(job, loaded, encoded, validation, answer, clock)
+    if not loaded.adapter:
+        answers, origin = _bases(job, asked, answer, clock)
+        shares.dismiss()
     fitted = _train(job, loaded, encoded, validation, clock)
-    if rank > 0:  # of several processes the first does the rest
-        return
     if loaded.adapter:
-        answers, origin = _bases(job, loaded, asked, clock)
-    answers |= _tuned(run, loaded, asked[BASE], answers[BASE], arms, clock)
+        answers, origin = _bases(job, asked, answer, clock)
+    answers |= _tuned(run, asked[BASE], answers[BASE], arms, answer, clock)
+    shares.dismiss()
     with clock.stage("score"):
         scores = score_run(
             scorer(run.contract.scorer),
@@ -101,6 +103,21 @@ def execute(job: Job, emit: Emit) -> None:
     fresh.replace(folder / PENDING)
 
 
+def _help(
+    job: Job,
+    loaded: Loaded,
+    encoded: list[Encoded],
+    validation: list[Encoded],
+    answer: shares.Answer,
+    clock: Clock,
+) -> None:
+    """What the other processes of a run do: the first of them asks, scores and saves."""
+    if not loaded.adapter:
+        shares.help_out(answer)
+    _train(job, loaded, encoded, validation, clock)
+    shares.help_out(answer)
+
+
 def _train(
     job: Job, loaded: Loaded, encoded: list[Encoded], validation: list[Encoded], clock: Clock
 ) -> Fitted:
@@ -123,41 +140,6 @@ def _train(
     clock.add("train", fitted.meter.earlier_seconds)
     clock.apart("train", "validation loss", fitted.meter.validation_seconds)
     return fitted
-
-
-class Clock:
-    """Seconds and peak GPU memory of each stage; announces to the driver which stage begins.
-
-    `gpu` has torch.cuda's `reset_peak_memory_stats` and `max_memory_allocated`; none without a GPU.
-    """
-
-    def __init__(self, emit: Emit, gpu: Any = None) -> None:
-        self.emit = emit
-        self.gpu = gpu
-        self.seconds: dict[str, float] = {}
-        #: Stage -> bytes at its highest point.
-        self.gpu_memory: dict[str, int] = {}
-
-    @contextmanager
-    def stage(self, name: Stage) -> Iterator[None]:
-        """Measure a stage."""
-        self.emit({"event": "stage", "stage": name})
-        if self.gpu:
-            self.gpu.reset_peak_memory_stats()
-        begin = time.perf_counter()
-        yield
-        if self.gpu:
-            self.gpu_memory[name] = max(self.gpu_memory.get(name, 0), self.gpu.max_memory_allocated())
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-
-    def add(self, stage: Stage, seconds: float) -> None:
-        """Count what an interrupted try spent on a stage, up to the checkpoint that was taken up."""
-        self.seconds[stage] += seconds
-
-    def apart(self, whole: Stage, part: Stage, seconds: float) -> None:
-        """Count a part of a timed stage as a stage of its own."""
-        self.seconds[whole] -= seconds
-        self.seconds[part] = seconds
 
 
 def _followed(run: Run, selection: Selection) -> Sequence[Example]:
@@ -219,18 +201,14 @@ def _cut_prompts(run: Run, loaded: Loaded, prompts: list[list[int]], examples: S
 
 
 def _bases(
-    job: Job, loaded: Loaded, asked: Mapping[str, list[list[int]]], clock: Clock
+    job: Job, asked: Mapping[str, list[list[int]]], answer: shares.Answer, clock: Clock
 ) -> tuple[dict[str, list[Completion]], str | None]:
     """The untuned model's answers by row, and the run that they come from if it is another."""
     answers: dict[str, list[Completion]] = {}
     origins: dict[str, str | None] = {}
     folder = Path(job.untuned) if job.untuned else None
     for row, prompts in asked.items():
-
-        def generate(prompts: list[list[int]] = prompts) -> list[Completion]:
-            with loaded.model.disable_adapter() if loaded.adapter else nullcontext():
-                return _answers(job.run, loaded, prompts, clock)
-
+        generate = partial(shares.ask, prompts, False, answer)
         with clock.stage("generate retrieved" if row == "retrieved" else "generate base"):
             facts = untuned.basis(job, prompts, surroundings(job.run.device))
             kept = untuned.answers(folder, facts, job.run, generate, anew=job.fresh_base)
@@ -240,26 +218,29 @@ def _bases(
 
 def _tuned(
     run: Run,
-    loaded: Loaded,
     prompts: list[list[int]],
     untuned: list[Completion],
     arms: Arms | None,
+    answer: shares.Answer,
     clock: Clock,
 ) -> dict[str, list[Completion]]:
     """The tuned model's answers by row; those of the untuned one where nothing was trained."""
     tuned = untuned
     if run.trained:
         with clock.stage("generate tuned"):
-            tuned = _answers(run, loaded, prompts, clock)
+            tuned = shares.ask(prompts, True, answer)
     if arms is None or "both" not in arms.names:
         return {"tuned": tuned}
     with clock.stage("generate both"):
-        return {"tuned": tuned, "both": _answers(run, loaded, list(arms.prompts), clock)}
+        return {"tuned": tuned, "both": shares.ask(list(arms.prompts), True, answer)}
 
 
-def _answers(run: Run, loaded: Loaded, prompts: list[list[int]], clock: Clock) -> list[Completion]:
+def _answers(
+    run: Run, loaded: Loaded, clock: Clock, prompts: Sequence[list[int]], tuned: bool
+) -> list[Completion]:
     own_kernels = loaded.backend.name == "unsloth"
-    with _inference(loaded):
+    adapter_off = loaded.model.disable_adapter() if loaded.adapter and not tuned else nullcontext()
+    with adapter_off, _inference(loaded):
         return complete(
             loaded.model,
             loaded.tokenizer,

@@ -43,7 +43,8 @@ class Job(BaseModel):
     trial: tuple[str, ...] = ()
     #: The kind of machine that alone may carry it out, as `devices.machine` names it; none for any.
     machine: str | None = None
-    #: Folder in which the answers of untuned models are kept (`bench.run.untuned`); none shares nothing.
+    #: Folder in which the answers of untuned models are kept (`bench.run.answers.untuned`); none shares
+    #: nothing.
     untuned: str | None = None
     #: Whether the untuned model answers in any case.
     fresh_base: bool = False

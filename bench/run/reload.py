@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.errors import RecordError
+from bench.run.answers.generate import Completion, complete
 from bench.run.encode import encode_prompt
-from bench.run.generate import Completion, complete
 from bench.run.identity import Run
 from bench.spec import Example
 from bench.train.load import Loaded, load

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from bench.run.generate import padded
+from bench.run.answers.generate import padded
 from bench.spec import Objective
 
 #: Sequences in one forward pass; logits of a large vocabulary are large.

@@ -1,6 +1,6 @@
 """Answers of a batch, token by token: streamed, stopped, sampled and given up row by row.
 
-A run's answers are made by `bench.run.generate.complete`, which hands them out when all are finished. Here
+A run's answers are made by `bench.run.answers.generate`, which hands them out when all are finished. Here
 every row may end for itself: at its end token, its own limit, a stop text, or because nobody waits for it
 any more. Decoding stays the run's: the same generation settings, the same padding, greedy.
 
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from bench.run.generate import greedy, padded
+from bench.run.answers.generate import greedy, padded
 from bench.serve.pieces import GrowingText
 from bench.spec import Decoding, Objective
 from bench.train.load import Loaded

@@ -20,7 +20,7 @@ from typing import Literal, Self
 import torch
 
 from bench.run import reload
-from bench.run.generate import Completion, computing_in
+from bench.run.answers.generate import Completion, computing_in
 from bench.serve.agreement import agreement
 from bench.serve.decode import Ask, Reply, decode
 from bench.serve.origin import Origin, origin

@@ -101,8 +101,8 @@ def texts_of(task: PlainTask) -> PlainAnswers:
     import torch
     from transformers import GenerationConfig
 
+    from bench.run.answers.generate import greedy, padded
     from bench.run.encode import cut_front
-    from bench.run.generate import greedy, padded
     from bench.serve.agreement import agreement
 
     torch.set_num_threads(task.threads)

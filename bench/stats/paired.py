@@ -143,7 +143,7 @@ def compare(
     if noise is not None:
         part = noise.in_mean_of(len(first)) + noise.in_mean_of(len(second))
     elif first.shape == second.shape:
-        part = own_seed_part(by_group(second - first, groups))
+        part = own_seed_part(by_group(second - first, groups), paired=True)
     else:
         part = own_seed_part(by_group(first, groups)) + own_seed_part(by_group(second, groups))
     change: Floats = second.mean(axis=0) - first.mean(axis=0)

@@ -83,7 +83,7 @@ class Ledger:
         self.failures = out / "failed"
         self.missing = out / "left-out"
         self.work = out / ".work"
-        #: Answers of untuned models, which runs take from each other (`bench.run.untuned`).
+        #: Answers of untuned models, which runs take from each other (`bench.run.answers.untuned`).
         self.untuned = out / ".untuned"
 
     def finished(self, id: str) -> bool:

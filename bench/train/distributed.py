@@ -1,24 +1,41 @@
 """One training run in several processes, as `torchrun` starts them: who this one is, and what they share.
 
-`bench.launch.ranks` starts the processes; torch and accelerate read the same variables.
+`bench.launch.ranks` starts the processes; torch and accelerate read the same variables. What the processes
+tell each other is JSON: nothing that arrives is unpickled.
 """
 
 from __future__ import annotations
 
-import os
+import json
+from datetime import timedelta
 from typing import Any
 
 import torch
 
 from bench.run.identity import Run
 
-#: Seconds that a process waits for the others: the first of them may answer all questions meanwhile.
+#: Seconds that a process waits for the others: the first of them may score and answer alone meanwhile.
 PATIENCE = 24 * 3600
 
 
-def rank(run: Run) -> int:
+def join(run: Run) -> None:
+    """Meet the other processes of the run, if there are any; the trainer takes the same group."""
+    if run.recipe.devices > 1:
+        torch.distributed.init_process_group("gloo", timeout=timedelta(seconds=PATIENCE))
+
+
+def count() -> int:
+    """How many processes share this run."""
+    return torch.distributed.get_world_size() if _is_shared() else 1
+
+
+def own_rank() -> int:
     """This process's number among those of its run, from 0."""
-    return int(os.environ["RANK"]) if run.recipe.devices > 1 else 0
+    return torch.distributed.get_rank() if _is_shared() else 0
+
+
+def _is_shared() -> bool:
+    return bool(torch.distributed.is_available() and torch.distributed.is_initialized())
 
 
 def arguments(run: Run) -> dict[str, Any]:
@@ -39,3 +56,19 @@ def total(*counts: int) -> tuple[int, ...]:
     tensor = torch.tensor(counts, dtype=torch.int64)
     torch.distributed.all_reduce(tensor)
     return tuple(int(count) for count in tensor)
+
+
+def said(value: Any = None, rank: int = 0) -> Any:
+    """What process `rank` says, a value that JSON has, in every process of the run; all must call it."""
+    own = rank == own_rank()
+    content = bytearray(json.dumps(value).encode()) if own else bytearray()
+    size = torch.tensor([len(content)])
+    torch.distributed.broadcast(size, rank)
+    text = torch.frombuffer(content, dtype=torch.uint8) if own else torch.empty(int(size), dtype=torch.uint8)
+    torch.distributed.broadcast(text, rank)
+    return json.loads(text.numpy().tobytes())
+
+
+def collected(value: Any) -> list[Any]:
+    """What every process says, by rank; all must call it."""
+    return [said(value, rank) for rank in range(count())]

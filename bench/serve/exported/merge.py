@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from bench.run.generate import greedy
+from bench.run.answers.generate import greedy
 from bench.serve.engine import Engine
 from bench.serve.origin import Origin
 from bench.train import adapter as adapters

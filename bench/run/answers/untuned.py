@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.digest import digest
 from bench.files import put
-from bench.run.generate import Completion
+from bench.run.answers.generate import Completion
 from bench.run.identity import Run
 from bench.run.job import Job
 

@@ -7,7 +7,7 @@ padding, decoder start.
 
 Decoder-only prompts are padded on the left, encoder inputs on the right (BART counts positions
 from the left). The cut between prompt and answer is by token position, never by searching the text.
-Answers that have ended leave their batch (`bench.run.shrink`).
+Answers that have ended leave their batch (`bench.run.answers.shrink`).
 
 The contract's batch is an upper bound. Batches are formed by length, the longest prompts first, so what
 does not fit in memory fails at once; then all prompts are answered again in batches of half the size.
@@ -27,7 +27,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from transformers import GenerationConfig
 
-from bench.run import shrink
+from bench.run.answers import shrink
 from bench.spec import Decoding, Objective
 
 
