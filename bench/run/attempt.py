@@ -65,7 +65,8 @@ def execute(job: Job, emit: Emit) -> None:
     arms = _arms(job, loaded, selection, asked, clock)
     answer = partial(_answers, run, loaded, clock)
     if distributed.own_rank() > 0:
-        return _help(job, loaded, encoded, validation, answer, clock)
+        _help(job, loaded, encoded, validation, answer, clock)
+        return
     if not loaded.adapter:
         answers, origin = _bases(job, asked, answer, clock)
         shares.dismiss()
