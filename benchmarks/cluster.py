@@ -2,13 +2,15 @@
 
 `python -m benchmarks.cluster` carries the same runs out twice, `--jobs 2` on this machine and `--on ray` with
 a local cluster of two one-thread slots, checks that both gave the same scores, and prints the ratio of the
-times last. `--runs 1000` places so many runs that sleep on four simulated nodes instead, loses two nodes and
-gains one on the way, and prints the driver's seconds for each run.
+times last. `--runs 1000` places so many runs that sleep on four simulated nodes instead, two with small GPUs
+and two with large ones, loses one of each and gains a large one on the way. Every fourth run needs a large
+GPU. It prints the driver's seconds for each run, and how many runs were placed on a GPU too small for them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -17,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import provenance, registry
-from bench.launch import parcel
-from bench.launch.cluster import Cluster
+from bench.launch.cluster import parcel, placing
+from bench.launch.cluster.join import Target
+from bench.launch.cluster.pool import Cluster
 from bench.launch.drive import Settings, drive
-from bench.launch.join import Target
 from bench.run.identity import Run
 from bench.run.job import PENDING
 from bench.store.ledger import Ledger, Stored
@@ -29,6 +31,9 @@ from bench.store.record import PARTS, Failure, Record, weights_folder
 #: Seconds that a simulated run sleeps.
 ASLEEP = 1.0
 SLOTS = 2
+SMALL, LARGE = "T4", "H100"
+#: Every so many runs one is of full scale with texts so long, which a small GPU does not hold.
+LARGE_EVERY, LONG = 4, 4096
 
 
 def main() -> None:
@@ -78,31 +83,45 @@ def compare(models: str, seeds: str, budget: str, place: Path) -> None:
 
 def sleeping(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) -> tuple[str, bytes]:
     """A run that sleeps; its parcel came along as the file of its examples."""
+    import ray
+
+    where = {"event": "placed", "node": ray.get_runtime_context().get_node_id()}
+    mailbox.put.remote(json.dumps({"id": json.loads(job)["workspace"].rsplit("/", 1)[1], **where}))
     time.sleep(ASLEEP)
     return '{"status": 0}', selection
 
 
 class Chaos:
-    """Loses two nodes and adds one while runs go on."""
+    """Loses two nodes and adds one while runs go on; keeps who was placed where."""
 
     def __init__(self, simulated: Any, nodes: list[Any], total: int) -> None:
         self.simulated, self.nodes, self.total, self.over = simulated, nodes, total, 0
         self.moved = 0
+        self.small = {node.node_id for node in nodes[:2]}
+        #: Runs that need a large GPU and were placed on a small one.
+        self.misplaced: list[str] = []
 
     def began(self, run: Run) -> None:
         """Nothing to do."""
 
     def heard(self, run: Run, event: dict[str, Any]) -> None:
-        """Count the runs that go elsewhere."""
+        """Count the runs that go elsewhere, and those that are where they do not fit."""
         self.moved += event["event"] == "elsewhere"
+        if event["event"] == "placed" and event["node"] in self.small and placing.too_small(run):
+            self.misplaced.append(run.id)
 
     def ended(self, run: Run, record: Record | None, failure: Failure | None) -> None:
-        """After a quarter and a half of the runs a node dies; after a third one comes."""
+        """After a quarter and a half of the runs one node of a kind dies; after a third a large one comes."""
         self.over += 1
         if self.over in (self.total // 4, self.total // 2):
-            self.simulated.remove_node(self.nodes.pop(), allow_graceful=False)
+            lost = self.nodes.pop(0 if self.over == self.total // 2 else -1)
+            self.simulated.remove_node(lost, allow_graceful=False)
         if self.over == self.total // 3:
-            self.nodes.insert(0, self.simulated.add_node(num_cpus=SLOTS))
+            self.nodes.append(_node(self.simulated, LARGE))
+
+
+def _node(simulated: Any, kind: str) -> Any:
+    return simulated.add_node(num_cpus=SLOTS, num_gpus=SLOTS, labels={placing.LABEL: kind})
 
 
 def simulate(count: int, place: Path) -> None:
@@ -114,9 +133,10 @@ def simulate(count: int, place: Path) -> None:
     (stored,), _ = Ledger(folder.parent.parent).load([folder.name])
     work = [_work(stored, seed, place) for seed in range(count)]
     simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [simulated.add_node(num_cpus=SLOTS) for _ in range(4)]
+    nodes = [_node(simulated, kind) for kind in (SMALL, SMALL, LARGE, LARGE)]
     ray.init(simulated.address, log_to_driver=False, configure_logging=False)
     cluster = Cluster(ray, Target("ray", tries=5), threads=1, work=sleeping)
+    cluster.gpus = 1
     settings = Settings(jobs=1, threads=1, command="benchmark", tree=provenance.Tree(None, False))
     watcher = Chaos(simulated, nodes, count)
     began, used = time.perf_counter(), time.process_time()
@@ -126,13 +146,17 @@ def simulate(count: int, place: Path) -> None:
     simulated.shutdown()
     records, messages = Ledger(place / "out").load()
     print(f"{count} runs: {len(records)} records, {len(failures)} failures, {len(messages)} damaged")
+    print(f"{len(watcher.misplaced)} runs were placed on a GPU that is too small for them")
     print(f"{watcher.moved} runs went elsewhere; {took:.1f} s in all, {count * ASLEEP:.0f} s of sleep")
     print(f"cluster driver {1000 * used / count:.1f} ms a run")
 
 
 def _work(stored: Stored, seed: int, place: Path) -> tuple[Run, Path | None, Path]:
     """A run of another seed, with the workspace that it will have left as its parcel."""
-    run = stored.record.run.model_copy(update={"seed": seed})
+    run = stored.record.run.model_copy(update={"seed": seed, "device": "cuda"})
+    if seed % LARGE_EVERY == 0:
+        long = run.contract.model_copy(update={"max_length": LONG})
+        run = run.model_copy(update={"scale": "full", "contract": long})
     record = stored.record.model_copy(update={"id": run.id, "run": run, "artifacts": {}})
     workspace = place / "made" / str(seed)
     (workspace / weights_folder(run.recipe.adapter)).mkdir(parents=True)

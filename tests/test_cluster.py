@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from records import make_record, make_run
+from records import make_contract, make_record, make_run
 from runs import course, mini_run
 
 from bench import devices, provenance
 from bench.cli import parser_of, run_verb
 from bench.errors import NotEnough, RequestError
 from bench.harness import harness
-from bench.launch import join, node, parcel, preflight
-from bench.launch.cluster import Cluster
+from bench.launch import preflight
+from bench.launch.cluster import join, node, parcel, placing
+from bench.launch.cluster.join import Target
+from bench.launch.cluster.pool import Cluster
 from bench.launch.drive import Settings, drive
-from bench.launch.join import Target
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job, write_selection
+from bench.spec import Contract
 from bench.store.ledger import Ledger
 from bench.store.record import COMPLETIONS, CURVE, SCORES, Failure, Record
 from bench.verbs import request
 
+#: Texts of 4,096 tokens.
+LONG = make_contract(max_length=4096)
 ONE = Settings(jobs=1, threads=1, command="bench run", tree=provenance.Tree(None, False))
 
 
@@ -175,10 +183,78 @@ def test_an_address_that_nobody_answers_is_refused_in_time(
     assert not (tmp_path / "out" / "runs").exists()
 
 
+def serving(code: str) -> Iterator[str]:
+    """The address of a server that answers every call with this status."""
+    import grpc
+
+    class Answer(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: Any) -> Any:
+            def answer(request: bytes, context: Any) -> bytes:
+                if code != "OK":
+                    context.abort(grpc.StatusCode[code], "no")
+                return b""
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Answer()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("code", "asks"), [("OK", False), ("UNIMPLEMENTED", False), ("UNAUTHENTICATED", True)]
+)
+def test_a_cluster_is_asked_whether_it_wants_a_token(
+    code: str, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for address in serving(code):
+        assert join.asks_for_token(f"ray://{address}") is asks
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        assert join.asks_for_token("auto") is asks
+
+
+@pytest.mark.slow
+def test_a_driver_with_a_token_gives_work_to_a_cluster_without_one(tmp_path: Path) -> None:
+    """Its nodes fetch the run's examples from the driver, which must not expect a token of them."""
+    from ray.cluster_utils import Cluster as Simulated
+
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(64 * "a")
+    simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        simulated.add_node(num_cpus=1)
+        plan = "run --models gpt2 --budget 1x8 --eval-limit 20 --max-new-tokens 2 --on auto --out"
+        words = [sys.executable, "-m", "bench.cli", *plan.split(), str(tmp_path / "out")]
+        environment = {**os.environ, "HOME": str(tmp_path), "RAY_ADDRESS": simulated.address}
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        simulated.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert len(Ledger(tmp_path / "out").load()[0]) == 1
+
+
 @pytest.mark.parametrize("address", ["ray:/x", "localhost", "ray://host"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(RequestError, match="expected ray, auto, or ray://HOST:10001"):
         join.connect(Target(address), cpus=1)
+
+
+def asleep() -> Any:
+    """A run that sleeps where it was placed; what travels is the function itself, so it is a local one."""
+
+    def sleeping(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) -> tuple[str, bytes]:
+        import time
+
+        import ray
+
+        where = {"event": "placed", "node": ray.get_runtime_context().get_node_id()}
+        mailbox.put.remote(json.dumps({"id": json.loads(job)["workspace"].rsplit("/", 1)[1], **where}))
+        time.sleep(0.5)
+        return '{"status": 0}', selection
+
+    return sleeping
 
 
 class Seen:
@@ -206,18 +282,25 @@ class Seen:
             self.failures.append(failure)
 
 
-def parcels(tmp_path: Path, count: int) -> list[tuple[Run, Path | None, Path]]:
+def long_run() -> Run:
+    """A run that is clearly too large for a T4."""
+    return make_run("llama-3.1-8b", scale="full", contract=LONG)
+
+
+def parcels(
+    tmp_path: Path, count: int, model: str = "gpt2", contract: Contract | None = None
+) -> list[tuple[Run, Path | None, Path]]:
     """Runs that need a GPU, each with a parcel of the workspace that it will have left."""
     work: list[tuple[Run, Path | None, Path]] = []
     for seed in range(count):
-        stored = make_record(tmp_path / "made", "gpt2", seed, "full", n=20)
+        stored = make_record(tmp_path / "made", model, seed, "full", n=20, contract=contract)
         (stored.folder / "record.json").unlink()
         (stored.folder / PENDING).write_text(stored.record.model_dump_json())
         (stored.folder / "adapter").mkdir()
         (stored.folder / "adapter" / "weights").write_text("numbers")
-        file = tmp_path / f"{seed}.json"
+        file = tmp_path / f"{model}-{seed}.json"
         file.write_bytes(parcel.pack(stored.folder))
-        work.append((make_run("gpt2", seed, "full"), None, file))
+        work.append((make_run(model, seed, "full", contract=contract), None, file))
     return work
 
 
@@ -246,23 +329,39 @@ def test_a_board_that_would_mix_machines_is_refused_before_anything_runs(
     assert there.name == make_run("gpt2", 1, contract=contract).id
 
 
+def test_a_gpu_is_ruled_out_by_what_a_run_is_predicted_to_need() -> None:
+    assert placing.too_small(make_run("gpt2", scale="full")) == ()
+    small = placing.too_small(long_run())
+    assert {"P4", "T4"} <= set(small)
+    assert "H100" not in small
+    assert placing.too_small(make_run("llama-3.1-8b", contract=LONG)) == ()  # its twin, on CPUs
+
+
+def test_the_type_that_was_asked_for_is_taken_and_else_those_that_are_not_too_small() -> None:
+    assert placing.selector("H100", long_run()) == {placing.LABEL: "H100"}
+    assert placing.selector(None, make_run("gpt2", scale="full")) == {}
+    (chosen,) = placing.selector(None, long_run()).values()
+    assert chosen.startswith("!in(P4,")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "missing"),
+    [(["T4"], ["llama-3.1-8b"]), (["T4", "H100"], []), (["T4", ""], []), ([], [])],
+    ids=["too small", "one fits", "one is unknown", "none has a GPU"],
+)
+def test_what_fits_nowhere_is_named(kinds: list[str], missing: list[str]) -> None:
+    nodes = [{"Resources": {"GPU": 1.0}, "Labels": {placing.LABEL: kind} if kind else {}} for kind in kinds]
+    runs = [make_run("gpt2", scale="full"), long_run(), long_run()]
+    assert placing.without_a_place(runs, nodes) == missing
+
+
 @pytest.mark.slow
 def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) -> None:
     """Four nodes, two with a GPU of the kind that is asked for; one of them dies and one is added."""
     import ray
     from ray.cluster_utils import Cluster as Simulated
 
-    def sleeping(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) -> tuple[str, bytes]:
-        import time
-
-        import ray
-
-        where = {"event": "placed", "node": ray.get_runtime_context().get_node_id()}
-        mailbox.put.remote(json.dumps({"id": json.loads(job)["workspace"].rsplit("/", 1)[1], **where}))
-        time.sleep(0.5)
-        return '{"status": 0}', selection
-
-    kind = "ray.io/accelerator-type"
+    kind = placing.LABEL
     simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     try:
         fitting = [simulated.add_node(num_cpus=2, num_gpus=1, labels={kind: "H100"}) for _ in range(2)]
@@ -270,7 +369,7 @@ def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) ->
         ray.init(simulated.address, log_to_driver=False, configure_logging=False)
         work = parcels(tmp_path, 16)
         target = Target("ray", accelerator="H100", tries=5)
-        cluster = Cluster(ray, target, threads=1, work=sleeping)
+        cluster = Cluster(ray, target, threads=1, work=asleep())
         cluster.gpus = 1
         assert cluster.capacity(1) == 2
         killed: list[str] = []
@@ -295,6 +394,33 @@ def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) ->
     assert {name for names in seen.nodes.values() for name in names} <= allowed
     stored, messages = Ledger(tmp_path / "out").load()
     assert (len(stored), messages) == (16, [])
+
+
+@pytest.mark.slow
+def test_a_run_that_needs_a_large_gpu_waits_for_one(tmp_path: Path) -> None:
+    """Small runs go to either kind; a cluster of small GPUs alone is refused at once, by what it has."""
+    import ray
+    from ray.cluster_utils import Cluster as Simulated
+
+    simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        simulated.add_node(num_cpus=4, num_gpus=2, labels={placing.LABEL: "T4"})
+        ray.init(simulated.address, log_to_driver=False, configure_logging=False)
+        cluster = Cluster(ray, Target("ray", tries=5), threads=1, work=asleep())
+        with pytest.raises(NotEnough, match=r"no GPU holds llama-3.1-8b; there: .* with 4 CPU, 2 GPU T4$"):
+            cluster.check([long_run()])
+        large = simulated.add_node(num_cpus=4, num_gpus=1, labels={placing.LABEL: "H100"})
+        work = parcels(tmp_path, 6) + parcels(tmp_path, 3, "llama-3.1-8b", LONG)
+        seen = Seen()
+        failures = drive(work, Ledger(tmp_path / "out"), ONE, seen, cluster)
+    finally:
+        ray.shutdown()
+        simulated.shutdown()
+    assert failures == []
+    assert len(seen.records) == 9
+    places = {run.name: set(seen.nodes[run.id]) for run, _, _ in work}
+    assert places["llama-3.1-8b"] == {large.node_id}
+    assert len({node for run, _, _ in work[:6] for node in seen.nodes[run.id]}) == 2
 
 
 @pytest.mark.slow

@@ -166,11 +166,11 @@ def workers(
         raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
     if merged := [run.name for run in runs if run.checkpoint.kind == "adapter"]:
         raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
-    from bench.launch import cluster, join
+    from bench.launch.cluster import join, pool
 
     target = join.Target(args.on, args.ship, args.tries, args.accelerator)
     ray = join.connect(target, provenance.cores(), len(settings.gpus))
-    joined = cluster.Cluster(ray, target, settings.threads, args.jobs)
+    joined = pool.Cluster(ray, target, settings.threads, args.jobs)
     try:
         return joined, joined.check(runs)
     except BaseException:

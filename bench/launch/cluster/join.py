@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ ANSWER = 5.0
 #: Bytes of a local cluster's shared memory, through which workspaces pass.
 OBJECTS = 512 * 1024**2
 CLIENT_PORT = 10001
+#: Calls without arguments that a head and its client port answer, each one of the two.
+QUESTIONS = ("/ray.rpc.NodeInfoGcsService/CheckAlive", "/ray.rpc.RayletDriver/ClusterInfo")
+#: Where Ray writes the address of the cluster that was started on this machine.
+CURRENT = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
 #: Ray puts the machine's outer address in the place of 127.0.0.1, and takes this as it is; only Linux has it.
 LOOPBACK = "127.0.0.2" if sys.platform == "linux" else None
 
@@ -46,7 +51,7 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
     version of Ray or Python runs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if target.address != "ray" and _has_token():
+    if target.address != "ray" and _has_token() and asks_for_token(target.address):
         os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
     try:
         import ray
@@ -80,6 +85,36 @@ def _has_token() -> bool:
     """Whether this user has a token for clusters; Ray's client does not look for one by itself."""
     named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
     return named or (Path.home() / ".ray" / "auth_token").is_file()
+
+
+def asks_for_token(address: str) -> bool:
+    """Whether the cluster refuses calls without a token; true where it cannot be asked.
+
+    A driver that has a token and uses it also expects one of the nodes. Those of a cluster without tokens
+    send none, and could then not fetch what the driver sends with a run.
+    """
+    place = _place(address)
+    if not place:
+        return True
+    import grpc
+
+    with grpc.insecure_channel(place) as channel:
+        for method in QUESTIONS:
+            try:
+                channel.unary_unary(method)(b"", timeout=ANSWER)
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNIMPLEMENTED:
+                    return True
+    return False
+
+
+def _place(address: str) -> str:
+    """HOST:PORT of an address; empty where only Ray knows it."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")
+        with suppress(OSError):
+            address = address or CURRENT.read_text(encoding="ascii").strip()
+    return address.removeprefix("ray://")
 
 
 def _answers(address: str) -> None:

@@ -7,6 +7,7 @@ here and published here.
 
 Decisions that this module owns:
 
+- A run goes to a node whose GPU holds it (`placing`); nodes of an unknown kind may have it too.
 - A run that fails is not tried again: it died in its own process and its reason came back. A worker process
   or node that is lost says nothing about the run, so the run goes elsewhere, at most `tries` times in all.
 - Every node that is there at the start is checked before any work: versions, code, disk. A node that joins
@@ -34,8 +35,8 @@ from typing import Any
 
 from bench import devices
 from bench.errors import NotEnough, RequestError
-from bench.launch import node, parcel
-from bench.launch.join import Target
+from bench.launch.cluster import node, parcel, placing
+from bench.launch.cluster.join import Target
 from bench.run.identity import Run
 from bench.run.job import Job
 
@@ -122,6 +123,9 @@ class Cluster:
             held = "; ".join(_described(each) for each in self._nodes()) or "no node"
             wanted = "a GPU" if self.gpus else f"{self.threads} CPU cores"
             raise NotEnough(f"--on {self.target.address}: no node has {wanted}; there: {held}")
+        if large := placing.without_a_place(runs, self._nodes()):
+            held = "; ".join(_described(each) for each in self._nodes())
+            raise NotEnough(f"--on {self.target.address}: no GPU holds {', '.join(large)}; there: {held}")
         kinds = {digest_of(run): run for run in runs}.values()
         texts = [run.model_dump_json() for run in kinds]
         asked = [
@@ -182,8 +186,8 @@ class Cluster:
 
     def _start(self, job: Job) -> Any:
         needs: dict[str, Any] = {"num_cpus": self.threads, "num_gpus": self.gpus, "max_retries": 0}
-        if self.target.accelerator:
-            needs["label_selector"] = {"ray.io/accelerator-type": self.target.accelerator}
+        if where := placing.selector(self.target.accelerator, job.run):
+            needs["label_selector"] = where
         selection = self._sent(Path(job.selection))
         folder = job.checkpoint_folder if self._ships(job) else None
         shipped = self._sent(Path(folder)) if folder else None
@@ -267,8 +271,7 @@ class Cluster:
         return [
             each
             for each in self.ray.nodes()
-            if each["Alive"]
-            and (not wanted or each.get("Labels", {}).get("ray.io/accelerator-type") == wanted)
+            if each["Alive"] and (not wanted or placing.kind_of(each) == wanted)
         ]
 
     def _fit_on(self, resources: Mapping[str, float]) -> int:
@@ -290,6 +293,5 @@ def _lost(error: Exception, task: _Task) -> str:
 
 def _described(each: Mapping[str, Any]) -> str:
     held = each["Resources"]
-    kind = each.get("Labels", {}).get("ray.io/accelerator-type", "")
-    gpus = f", {held['GPU']:.0f} GPU {kind}".rstrip() if held.get("GPU") else ", no GPU"
+    gpus = f", {held['GPU']:.0f} GPU {placing.kind_of(each)}".rstrip() if held.get("GPU") else ", no GPU"
     return f"{each.get('NodeManagerHostname', 'a node')} with {held.get('CPU', 0):.0f} CPU{gpus}"

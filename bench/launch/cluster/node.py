@@ -20,7 +20,8 @@ from bench import devices, provenance
 from bench.cache import cache_root
 from bench.errors import BenchError
 from bench.harness import harness
-from bench.launch import parcel, preflight
+from bench.launch import preflight
+from bench.launch.cluster import parcel
 from bench.launch.process import Pool
 from bench.run.identity import Run
 from bench.run.job import PENDING, Job
