@@ -24,6 +24,8 @@ PLAN = "run --models gpt2 --seeds 0,1 --budget 2x8 --eval-limit 20 --max-new-tok
 OPTIONS = "--checkpoint-every 1"
 #: Seconds that a stopped process stays stopped, and that an undisturbed driver may take.
 STOPPED, LONGEST = 0.3, 240.0
+#: Seconds that a worker is waited for which is to be struck.
+AWAITED = 10.0
 
 
 @dataclass
@@ -80,6 +82,8 @@ def _strike_one(driver: int, generator: random.Random, struck: Struck) -> None:
             "worker": [process.pid for process in workers],
             "group": [driver],
         }[target]
+        if not pids and target == "worker":
+            pids = _soon(zygotes, generator)
         if not pids:
             return
         pid = generator.choice(pids)
@@ -90,6 +94,17 @@ def _strike_one(driver: int, generator: random.Random, struck: Struck) -> None:
         if number == signal.SIGSTOP:
             time.sleep(STOPPED)
             send(pid, signal.SIGCONT)
+
+
+def _soon(zygotes: list[psutil.Process], generator: random.Random) -> list[int]:
+    """The workers of these zygotes as soon as there are any: between their lives libraries are imported."""
+    deadline = time.monotonic() + AWAITED
+    while time.monotonic() < deadline:
+        if workers := [worker.pid for zygote in zygotes for worker in zygote.children()]:
+            time.sleep(generator.random())  # somewhere in its life
+            return workers
+        time.sleep(0.05)
+    return []
 
 
 def _ends(driver: subprocess.Popen[bytes], struck: Struck) -> bool:

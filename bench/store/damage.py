@@ -33,7 +33,7 @@ from bench.store.groups import changed_groups, groups_digest, prepared_file
 from bench.store.record import COMPLETIONS, CURVE, PARTS, RECORD, SCORES, Estimate, Record
 
 #: Raised when more is checked than before, so that what was found whole is read again.
-CHECKS = 4
+CHECKS = 5
 #: What a board and a comparison read of every record.
 ROWS, METRICS = ("tuned", "base"), ("rouge1", "rouge2", "rougeL", "rougeLsum")
 #: Means are stored to the last digit; sums in another order may move them by this much.
@@ -124,6 +124,9 @@ def _in_record(record: Record, where: str) -> Iterator[str]:
     tables = [record.gain, *(record.scores.get(row, {}) for row in ROWS)]
     if not all(metric in table for table in tables for metric in METRICS):
         yield f"{where}: scores of {' or '.join(ROWS)} are missing"
+    for row, metrics in record.scores.items():
+        if missing := [metric for metric in METRICS if metric not in metrics]:
+            yield f"{where}: '{row}' has no {missing[0]}"
     if not all(row in record.written for row in ROWS):
         yield f"{where}: what was written by {' or '.join(ROWS)} is missing"
     for name in ("started", "finished"):
