@@ -136,7 +136,7 @@ def simulate(count: int, place: Path) -> None:
     nodes = [_node(simulated, kind) for kind in (SMALL, SMALL, LARGE, LARGE)]
     ray.init(simulated.address, log_to_driver=False, configure_logging=False)
     cluster = Cluster(ray, Target("ray", tries=5), threads=1, work=sleeping)
-    cluster.gpus = 1
+    cluster.nodes.gpus = 1
     settings = Settings(jobs=1, threads=1, command="benchmark", tree=provenance.Tree(None, False))
     watcher = Chaos(simulated, nodes, count)
     began, used = time.perf_counter(), time.process_time()

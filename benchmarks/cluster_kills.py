@@ -125,7 +125,7 @@ def main() -> int:
             for number, share in enumerate(np.linspace(0.1, 0.95, asked.moments)):
                 out = place / f"{target}-{number}"
                 held, struck, commands, nodes = trial(out, target, share * seconds, nodes, wanted)
-                tally[f"{target}: {'held' if held else 'NOT HELD'}"] += struck
+                tally[f"{target}{'' if struck else ', came too late'}: {'held' if held else 'NOT HELD'}"] += 1
                 print(
                     f"{target} after {share * seconds:.1f} s: {'struck' if struck else 'came too late'}, "
                     f"{commands} commands, {'held' if held else f'NOT HELD, see {out}.log'}",
@@ -135,7 +135,7 @@ def main() -> int:
         nodes.close()
     for name, count in sorted(tally.items()):
         print(f"{count:>4}  {name}")
-    return int(any("NOT" in name for name, count in tally.items() if count))
+    return int(any("NOT" in name for name in tally) or all("late" in name for name in tally))
 
 
 def undisturbed(out: Path, nodes: Nodes, wanted: dict[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -32,8 +33,8 @@ from bench.launch.cluster.join import Target
 from bench.launch.cluster.pool import Cluster
 from bench.launch.drive import Settings, drive
 from bench.run.identity import Run
-from bench.run.job import PENDING, Job, write_selection
-from bench.spec import Contract
+from bench.run.job import LOCK, PENDING, Job, write_selection
+from bench.spec import Contract, Retrieval
 from bench.store.ledger import Ledger
 from bench.store.record import COMPLETIONS, CURVE, SCORES, Failure, Record
 from bench.verbs import request
@@ -87,6 +88,30 @@ def test_a_link_does_not_travel(tmp_path: Path) -> None:
     assert list((tmp_path / "b").iterdir()) == []
 
 
+def test_what_says_that_all_is_there_is_put_in_place_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what an earlier try left gives way."""
+    for name in ("adapter/weights", "pending.json", "scores.json"):
+        (tmp_path / "a" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "a" / name).write_text("new")
+    (tmp_path / "b" / "adapter").mkdir(parents=True)
+    (tmp_path / "b" / "adapter" / "old").touch()
+    placed: list[str] = []
+    replace_ = Path.replace
+
+    def watched(path: Path, target: Path) -> Path:
+        placed.append(target.name)
+        return replace_(path, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    parcel.deliver(parcel.pack(tmp_path / "a"), tmp_path / "b", last=PENDING)
+    assert sorted(placed[:-1]) == ["adapter", "scores.json"]
+    assert placed[-1] == "pending.json"
+    assert [file.name for file in (tmp_path / "b" / "adapter").iterdir()] == ["weights"]
+    assert not (tmp_path / "b" / parcel.FRESH).exists()
+
+
 def test_a_parcel_that_leaves_its_folder_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
@@ -114,6 +139,17 @@ def test_a_node_with_another_twin_refuses(tmp_path: Path) -> None:
     checkpoint = run.checkpoint.model_copy(update={"revision": 64 * "0"})
     text = refusal(run.model_copy(update={"checkpoint": checkpoint}), folder, tmp_path)
     assert "its twin 'gpt2' is another than the driver's" in text
+
+
+def test_a_run_with_arms_is_held_against_the_code_that_retrieves() -> None:
+    """As it is planned; its digest is another than that of a run without arms."""
+    run, _ = mini_run("gpt2")
+    contract = run.contract.model_copy(
+        update={"retrieval": Retrieval(arms=("retrieved",), retriever="bm25/1", rows=3)}
+    )
+    arms = run.model_copy(update={"contract": contract, "harness": harness(retrieval=True)})
+    assert node.lacks(arms, arms.harness) == []
+    assert node.lacks(arms, harness()) != []
 
 
 def local(tmp_path: Path) -> tuple[Run, Path]:
@@ -370,7 +406,7 @@ def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) ->
         work = parcels(tmp_path, 16)
         target = Target("ray", accelerator="H100", tries=5)
         cluster = Cluster(ray, target, threads=1, work=asleep())
-        cluster.gpus = 1
+        cluster.nodes.gpus = 1
         assert cluster.capacity(1) == 2
         killed: list[str] = []
 
@@ -394,6 +430,59 @@ def test_runs_go_to_nodes_that_fit_and_a_lost_node_loses_none(tmp_path: Path) ->
     assert {name for names in seen.nodes.values() for name in names} <= allowed
     stored, messages = Ledger(tmp_path / "out").load()
     assert (len(stored), messages) == (16, [])
+
+
+@pytest.mark.slow
+def test_a_node_that_refuses_is_given_nothing_more(tmp_path: Path) -> None:
+    """It answers at once, so it would be the free one for every run of the plan."""
+    import ray
+    from ray.cluster_utils import Cluster as Simulated
+
+    simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        simulated.add_node(num_cpus=1)
+        bad = simulated.add_node(num_cpus=1).node_id
+
+        def refusing(job: str, selection: bytes, shipped: bytes | None, mailbox: Any) -> tuple[str, bytes]:
+            import time
+
+            import ray
+
+            here = ray.get_runtime_context().get_node_id()
+            if here == bad:
+                return json.dumps({"refused": "node bad: 0.1 GB free", "node": here}), b""
+            time.sleep(0.5)
+            return '{"status": 0}', selection
+
+        ray.init(simulated.address, log_to_driver=False, configure_logging=False)
+        cluster = Cluster(ray, Target("ray", tries=2), threads=1, work=refusing)
+        seen = Seen()
+        failures = drive(parcels(tmp_path, 6), Ledger(tmp_path / "out"), ONE, seen, cluster)
+        assert (failures, len(seen.records)) == ([], 6)
+        assert list(cluster.nodes.refusing.values()) == ["node bad: 0.1 GB free"]
+        cluster.nodes.refuse("the other", "node other: trl 9.9")
+        cluster.nodes.alive = list  # type: ignore[method-assign]
+        with pytest.raises(RequestError, match=r"no node is left; node bad: .*; node other: trl 9.9"):
+            cluster.capacity(1)
+    finally:
+        ray.shutdown()
+        simulated.shutdown()
+
+
+def test_a_run_that_another_driver_has_in_its_hands_is_looked_at_again(tmp_path: Path) -> None:
+    """Drivers that share a folder lock a run here, whichever node it is on; no cluster is asked."""
+    run, folder = mini_run("gpt2")
+    workspace = tmp_path / "there"
+    held = job(run, folder, tmp_path).model_copy(update={"workspace": str(workspace)})
+    cluster = Cluster.__new__(Cluster)
+    cluster.settled, cluster.tasks = [], {}
+    workspace.mkdir()
+    with (workspace / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        cluster.submit(held, {})
+    (workspace / PENDING).touch()
+    cluster.submit(held, {})
+    assert [event["event"] for event in cluster.events(0)] == ["done", "exit", "busy", "exit"]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -141,7 +142,7 @@ def test_every_process_knows_its_number(tmp_path: Path) -> None:
     def attempt(rank: int) -> None:
         (tmp_path / f"{rank}").write_text(f"{os.environ['RANK']} of {os.environ['WORLD_SIZE']}")
 
-    assert spread(3, tmp_path, attempt)
+    assert spread(3, tmp_path, attempt) == []
     assert [(tmp_path / str(rank)).read_text() for rank in range(3)] == ["0 of 3", "1 of 3", "2 of 3"]
 
 
@@ -162,7 +163,7 @@ def test_every_process_answers_its_part_of_the_questions(tmp_path: Path) -> None
         shares.dismiss()
         (tmp_path / "answers").write_text("\n".join(one.text for one in answers))
 
-    assert spread(2, tmp_path, attempt)
+    assert spread(2, tmp_path, attempt) == []
     answers = (tmp_path / "answers").read_text().splitlines()
     assert answers == ["3 by 1", "9 by 0", "1 by 0", "5 by 0", "8 by 1", "3 by 0"]
     assert (tmp_path / "0 base").read_text() == "[9, 5, 1]"
@@ -176,8 +177,20 @@ def test_where_one_process_dies_the_others_are_ended(tmp_path: Path) -> None:
         time.sleep(60)
 
     began = time.monotonic()
-    assert not spread(2, tmp_path, attempt)
+    assert spread(2, tmp_path, attempt) == [1]
     assert time.monotonic() - began < 30
+
+
+def test_a_process_that_was_killed_is_told_from_those_that_fell_with_it(tmp_path: Path) -> None:
+    """The others fail by a broken connection, and may be seen first."""
+
+    def attempt(rank: int) -> None:
+        if rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.5)
+        raise ConnectionError("closed by peer")
+
+    assert -signal.SIGKILL in spread(2, tmp_path, attempt)
 
 
 def test_devices_share_the_effective_batch() -> None:

@@ -120,6 +120,12 @@ def test_a_trial_that_failed_was_a_trial_and_is_never_chosen() -> None:
     assert result.expected_best == (pytest.approx(0.005), 0.01)
 
 
+def test_a_trial_that_failed_gives_way_to_one_that_scored_nothing() -> None:
+    result = tuned({"gpt2": [None, 0.0], "phi-1.5": [None, None]}).models
+    assert result["gpt2"].best == result["gpt2"].trials[1]
+    assert [model.all_failed for model in result.values()] == [False, True]
+
+
 def test_a_file_of_recipes_comes_back_as_it_was_written(tmp_path: Path) -> None:
     result = tuned({"gpt2": [0.1, 0.3], "phi-1.5": [0.2, 0.1]})
     tuning.write(result, tmp_path / "recipes.json")
@@ -201,7 +207,8 @@ def test_the_test_split_is_never_opened(
 
     monkeypatch.setattr(run, "drive", looked_at)
     words = ["tune", "--models", "gpt2", "--trials", "2", "--budget", "2x8", "--scale", "mini"]
-    assert run_verb([*words, "--backend", "transformers", "--out", str(tmp_path)]) == 0
+    # Nothing ran, so nothing can be chosen.
+    assert run_verb([*words, "--backend", "transformers", "--out", str(tmp_path)]) == 2
     seen = {item["id"] for each in handed for part in ("train", "eval", "followed") for item in each[part]}
     assert len(handed) == 2
     assert {item["id"] for item in handed[0]["eval"]} == {example.id for example in whole.validation}

@@ -149,8 +149,10 @@ class _Driver:
 
     def _next(self, now: float) -> _Waiting | None:
         """The first run that waits and may be tried."""
-        place = next((n for n, task in enumerate(self.waiting) if task.not_before <= now), None)
-        return None if place is None else self.waiting.pop(place)
+        for place, task in enumerate(self.waiting):
+            if task.not_before <= now and self.pool.takes(task.run):
+                return self.waiting.pop(place)
+        return None
 
     def _begin(self, task: _Waiting) -> None:
         run, settings = task.run, self.settings
@@ -182,10 +184,13 @@ class _Driver:
             self.watcher.began(run)
             self._fail(run, "start", refused(error))
             return
-        deadline = time.monotonic() + settings.time_limit if settings.time_limit else None
-        self.active[run.id] = _Active(task, workspace, slot, deadline)
+        self.active[run.id] = _Active(task, workspace, slot, None if self.pool.queues else self._deadline())
         if not task.tries:
             self.watcher.began(run)
+
+    def _deadline(self) -> float | None:
+        limit = self.settings.time_limit
+        return time.monotonic() + limit if limit else None
 
     def _is_done(self, task: _Waiting) -> bool:
         """Whether another driver finished the run, or it waits to be published since a driver died."""
@@ -218,6 +223,8 @@ class _Driver:
         elif event["event"] == "failed":
             attempt.failure = event
         else:
+            if event["event"] in ("placed", "elsewhere"):  # time that a run waits for a node is not its own
+                attempt.deadline = self._deadline() if event["event"] == "placed" else None
             self.watcher.heard(attempt.task.run, event)
 
     def _end(self, ended: _Active, status: int) -> None:
@@ -280,16 +287,9 @@ class _Driver:
         self.watcher.ended(run, record, None)
 
     def _fail(self, run: Run, stage: str, reason: str, traceback: str = "") -> None:
-        failure = Failure(
-            id=run.id,
-            run=run,
-            stage=stage,
-            reason=reason,
-            traceback=traceback,
-            when=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions=run.versions,
-            trial=self.settings.trial,
-        )
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        about = {"id": run.id, "run": run, "versions": run.versions, "trial": self.settings.trial}
+        failure = Failure(**about, stage=stage, reason=reason, traceback=traceback, when=when)
         with suppress(OSError):  # a full disk takes no failure either; it is told and counted all the same
             self.ledger.fail(failure)
         self.failures.append(failure)

@@ -44,7 +44,13 @@ def check_platform(platform: str = sys.platform) -> None:
 
 
 class Workers(Protocol):
-    """What carries runs out: `Pool` on this machine, `cluster.Cluster` on many."""
+    """What carries runs out: `Pool` on this machine, `cluster.pool.Cluster` on many."""
+
+    #: Whether a run may wait after it was submitted, until an event says that it was placed.
+    queues: bool
+
+    def takes(self, run: Run) -> bool:
+        """Whether there is a place for this run among those that `capacity` counts."""
 
     def capacity(self, jobs: int) -> int:
         """How many runs may be under way."""
@@ -67,6 +73,12 @@ class Workers(Protocol):
 
 class Pool:
     """The zygotes of one interpreter, started when first needed."""
+
+    queues = False
+
+    def takes(self, run: Run) -> bool:
+        """Any run."""
+        return True
 
     def __init__(self, threads: int, python: str = sys.executable, extra: Mapping[str, str] | None = None):
         self.environment = {

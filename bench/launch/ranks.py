@@ -25,10 +25,11 @@ FAILED = ".failed"
 POLL = 0.05
 
 
-def spread(count: int, workspace: Path, attempt: Callable[[int], None]) -> bool:
-    """Call `attempt(rank)` in `count` processes; whether all came to their end.
+def spread(count: int, workspace: Path, attempt: Callable[[int], None]) -> list[int]:
+    """Call `attempt(rank)` in `count` processes; how those ended that failed, empty if all is well.
 
-    Where one fails the others are killed.
+    The ends are exit statuses, of a process that was killed the negative number of the signal. Where one
+    fails the others are killed, which is not counted.
     """
     (workspace / FAILED).unlink(missing_ok=True)
     address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -40,20 +41,19 @@ def spread(count: int, workspace: Path, attempt: Callable[[int], None]) -> bool:
             os.environ.update({**address, **sizes, "RANK": str(rank), "LOCAL_RANK": str(rank)})
             _attempt(rank, attempt)
         ranks[pid] = rank
-    whole = True
+    failed: list[int] = []
     while ranks:
-        for pid in list(ranks):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if not done:
-                continue
+        over = {pid: status for pid in ranks for done, status in [os.waitpid(pid, os.WNOHANG)] if done}
+        for pid in over:
             del ranks[pid]
-            if status != 0 and whole:
-                whole = False
-                for other in ranks:
-                    with suppress(ProcessLookupError):
-                        os.kill(other, signal.SIGKILL)
+        ends = [os.waitstatus_to_exitcode(status) for status in over.values()]
+        if not failed and any(ends):
+            failed = [end for end in ends if end]
+            for other in ranks:
+                with suppress(ProcessLookupError):
+                    os.kill(other, signal.SIGKILL)
         time.sleep(POLL)
-    return whole
+    return failed
 
 
 def is_first_to_fail(workspace: Path) -> bool:

@@ -102,10 +102,12 @@ def _shared(
                 emit(failed(error, stage))
             raise
 
-    if not ranks.spread(devices, workspace, attempt):
-        if (workspace / ranks.FAILED).exists():
+    if ends := ranks.spread(devices, workspace, attempt):
+        killed = [signal.Signals(-end).name for end in ends if end < 0]
+        if not killed and (workspace / ranks.FAILED).exists():
             raise _Told
-        raise RuntimeError(f"one of its {devices} processes was killed")
+        by = f" by {killed[0]}" if killed else ""
+        raise RuntimeError(f"one of its {devices} processes was killed{by}")
 
 
 def failed(error: BaseException, stage: str) -> dict[str, Any]:

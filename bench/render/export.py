@@ -100,6 +100,7 @@ def _ladder(ladder: Ladder) -> dict[str, Any]:
             for crossing in ladder.crossings
         ],
         "left_out": list(ladder.left_out),
+        "further": list(ladder.further),
     }
 
 

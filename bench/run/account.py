@@ -39,6 +39,7 @@ from bench.store.record import (
     Written,
     weights_folder,
 )
+from bench.train import distributed
 from bench.train.encoded import Encoded
 from bench.train.fit import Fitted
 from bench.train.load import Loaded
@@ -199,7 +200,6 @@ def _spent(
     outcome: Outcome, budget: Budget, seconds: Mapping[str, float], gpu_memory: Mapping[str, int]
 ) -> Spent:
     meter = outcome.fitted.meter
-    scale = 1 if sys.platform == "darwin" else 1024
     trainable, everything = outcome.parameters
     return Spent(
         examples=meter.examples,
@@ -209,13 +209,19 @@ def _spent(
         total_tokens=meter.total_tokens,
         flops=outcome.fitted.flops,
         seconds={name: round(took, 3) for name, took in seconds.items()},
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale,
+        peak_memory=sum(distributed.collected(peak_memory())),
         peak_gpu_memory=max(gpu_memory.values(), default=None),
         gpu_memory=dict(gpu_memory),
         trainable_parameters=trainable,
         parameters=everything,
         truncated=sum(example.truncated for example in outcome.encoded),
     )
+
+
+def peak_memory() -> int:
+    """Bytes of this process at its highest point."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
 def written(completions: Sequence[Completion], examples: Sequence[Example], template: str) -> Written:

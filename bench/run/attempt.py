@@ -22,7 +22,7 @@ import torch
 from bench.data.prepare import Selection, training_order
 from bench.prompt import CHAT
 from bench.retrieval.arms import Arms, arms_of
-from bench.run.account import Outcome, record_of, save, surroundings
+from bench.run.account import Outcome, peak_memory, record_of, save, surroundings
 from bench.run.answers import shares, untuned
 from bench.run.answers.generate import Completion, complete
 from bench.run.clock import Clock, Emit
@@ -48,8 +48,8 @@ def execute(job: Job, emit: Emit) -> None:
     Raises what goes wrong; `emit` has then named the stage.
     """
     started = datetime.now(UTC)
-    torch.set_num_threads(job.threads)
     run, folder = job.run, Path(job.workspace)
+    torch.set_num_threads(max(1, job.threads // run.recipe.devices))
     clock = Clock(emit, torch.cuda if run.device == "cuda" else None)
     distributed.join(run)
     with clock.stage("prepare"):
@@ -117,6 +117,7 @@ def _help(
         shares.help_out(answer)
     _train(job, loaded, encoded, validation, clock)
     shares.help_out(answer)
+    distributed.collected(peak_memory())
 
 
 def _train(

@@ -60,6 +60,8 @@ def total(*counts: int) -> tuple[int, ...]:
 
 def said(value: Any = None, rank: int = 0) -> Any:
     """What process `rank` says, a value that JSON has, in every process of the run; all must call it."""
+    if not _is_shared():
+        return value
     own = rank == own_rank()
     content = bytearray(json.dumps(value).encode()) if own else bytearray()
     size = torch.tensor([len(content)])

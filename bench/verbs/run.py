@@ -166,6 +166,8 @@ def workers(
         raise RequestError("--with: other versions are installed on this machine alone; leave out --on")
     if merged := [run.name for run in runs if run.checkpoint.kind == "adapter"]:
         raise RequestError(f"--on: adapters are merged on this machine alone ({merged[0]}); leave out --on")
+    if args.embedding:
+        raise RequestError("--on: an embedding folder is read on this machine alone; leave out --on")
     from bench.launch.cluster import join, pool
 
     target = join.Target(args.on, args.ship, args.tries, args.accelerator)

@@ -57,17 +57,21 @@ def execute(args: argparse.Namespace) -> Output:
 
     requested = request.resolve(args, packages.versions, vary=vary)
     ledger = Ledger(args.out / FOLDER)
-    run.carry_out(args, requested, ledger, packages)
+    failures = run.carry_out(args, requested, ledger, packages)
     result = tuning.Tuning(
         contract=requested.contract,
         rates=tuple(args.rates),
         ranks=tuple(args.ranks),
         models=_judged(requested.runs, drawn[0], ledger),
     )
+    if nothing := [name for name, model in result.models.items() if model.all_failed]:
+        raise RequestError(f"bench tune: every trial of {', '.join(nothing)} failed; see bench list runs")
     file = ledger.out / tuning.FILE
     tuning.write(result, file)
     lines = [text.terminal(result), "", f"written: {file}", f"next: bench run --recipes {file}"]
-    return Output("\n".join(lines), {**result.model_dump(mode="json"), "written": str(file)})
+    return Output(
+        "\n".join(lines), {**result.model_dump(mode="json"), "written": str(file)}, 1 if failures else 0
+    )
 
 
 def _judged(runs: list[Run], plan: tuning.Search, ledger: Ledger) -> dict[str, tuning.Tuned]:

@@ -77,7 +77,9 @@ class Ladder:
     crossings: tuple[Crossing, ...]
     #: Models with other recipes or versions at some budgets, or not run at all of them.
     left_out: tuple[str, ...]
-    #: Whether training noise is part of what is said, as it is where a model has several seeds.
+    #: Models below the best `MOST` at the largest budget.
+    further: tuple[str, ...]
+    #: Whether training noise is part of what is said: at every budget a compared model has several seeds.
     seeds: bool
     #: Whether the models are twins.
     rows: tuple[BoardRow, ...]
@@ -124,8 +126,9 @@ def _ladder(groups: Sequence[Group]) -> Ladder | None:
         models=models,
         pairs=len(models) * (len(models) - 1) // 2,
         crossings=tuple(crossings),
-        left_out=tuple(sorted(set(rows) - set(models))),
-        seeds=any(len(row.stored) > 1 for group in ordered for row in group.rows),
+        left_out=tuple(sorted(set(rows) - whole)),
+        further=tuple(sorted(whole - set(models))),
+        seeds=all(any(len(row.stored) > 1 for row in group.rows if row.model in models) for group in ordered),
         rows=tuple(row for row in last.rows if row.model in models),
     )
 

@@ -12,6 +12,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,15 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
     version of Ray or Python runs.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if target.address != "ray" and _has_token() and asks_for_token(target.address):
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # read when Ray is imported
-    try:
-        import ray
-    except ImportError:
-        raise RequestError("--on: Ray is not installed; pip install 'bench-sft[cluster]'") from None
+    if find_spec("ray") is None:
+        raise RequestError("--on: Ray is not installed; pip install 'bench-sft[cluster]'")
+    if (
+        target.address != "ray" and _has_token()
+    ):  # read when Ray is imported, which would take a token as asked
+        asked = asks_for_token(target.address)
+        os.environ.setdefault("RAY_AUTH_MODE", "token" if asked else "disabled")
+    import ray
+
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "configure_logging": False, "namespace": "bench"}
     try:
@@ -74,7 +78,7 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
         else:
             _answers(target.address)
             ray.init(target.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
         text = " ".join(str(error).split())
         hint = "; if it asks for a token, set RAY_AUTH_TOKEN" if not _has_token() else ""
         raise RequestError(f"--on {target.address}: {text[:200]}{hint}") from None

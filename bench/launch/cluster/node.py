@@ -44,7 +44,7 @@ def lacks(run: Run, code: str | None, machine: str | None = None) -> list[str]:
         for name, version in run.versions.items()
         if here.get(name) != version
     ]
-    if code and harness() != code:
+    if code and harness(retrieval=run.contract.retrieval is not None) != code:
         missing.append("another state of this program's code; install the driver's")
     if machine and (own := devices.machine(run.device)) != machine:
         missing.append(f"is {own}, the run needs {machine} (--same-hardware)")
@@ -87,6 +87,7 @@ def carry_out(
         "workspace": str(workspace),
         "selection": str(workspace / "selection.json"),
         "checkpoint_folder": str(folder) if folder else None,
+        "untuned": str(root() / "untuned"),
     }
     end = _run(job.model_copy(update=changes), environment, tell)
     if end.get("busy"):
@@ -119,6 +120,8 @@ def _run(job: Job, environment: Mapping[str, str], tell: Callable[[dict[str, Any
                 end["failure"] = event
             elif event["event"] == "busy":
                 end["busy"] = True
+            elif event["event"] == "done":  # the driver says so once it has the workspace
+                continue
             elif event["event"] != "step" or event["step"] % EVERY == 0 or event["step"] == event["steps"]:
                 tell(event)
 

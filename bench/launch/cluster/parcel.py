@@ -7,12 +7,15 @@ outside the folder, no owner and no mode that the sender chose.
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+#: Where a parcel is unpacked before its pieces are put in place.
+FRESH = ".fetched"
 #: Names at the top of a workspace that only its own machine needs.
-LOCAL = frozenset({"checkpoints", ".lock", "selection.json"})
+LOCAL = frozenset({"checkpoints", ".lock", "selection.json", FRESH})
 
 
 def pack(folder: Path, names: Iterable[str] | None = None) -> bytes:
@@ -35,3 +38,19 @@ def unpack(content: bytes, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(content), mode="r") as archive:
         archive.extractall(folder, filter="data")
+
+
+def deliver(content: bytes, folder: Path, last: str) -> None:
+    """Put what `pack` made into a folder, piece by piece, `last` at the end: it says that all is there.
+
+    Raises what `unpack` raises.
+    """
+    fresh = folder / FRESH
+    shutil.rmtree(fresh, ignore_errors=True)
+    unpack(content, fresh)
+    for piece in sorted(fresh.iterdir(), key=lambda path: path.name == last):
+        place = folder / piece.name
+        if place.is_dir():
+            shutil.rmtree(place)
+        piece.replace(place)
+    fresh.rmdir()

@@ -15,6 +15,8 @@ from bench.run.identity import Run
 
 #: The label by which Ray names the type of a node's accelerator.
 LABEL = "ray.io/accelerator-type"
+#: That of a node's id.
+NODE = "ray.io/node-id"
 #: Type -> GB of its largest variant (NVIDIA's data sheets).
 MEMORY = {
     "P4": 8,
@@ -43,12 +45,14 @@ def too_small(run: Run) -> tuple[str, ...]:
     return tuple(name for name, size in MEMORY.items() if needed(size * cost.GIB) > size * cost.GIB)
 
 
-def selector(wanted: str | None, run: Run) -> dict[str, str]:
-    """Ray's selector of nodes for a run: of the `wanted` type, else not of one that is too small."""
-    small = too_small(run)
-    if wanted:
-        return {LABEL: wanted}
-    return {LABEL: f"!in({','.join(small)})"} if small else {}
+def selector(wanted: str | None, run: Run, without: Iterable[str] = ()) -> dict[str, str]:
+    """Ray's selector of nodes for a run: of the `wanted` type, else not of one that is too small.
+
+    `without` are ids of nodes that are not to have it.
+    """
+    small, others = too_small(run), ",".join(without)  # Ray would take a space as a part of a name
+    chosen = {LABEL: wanted} if wanted else {LABEL: f"!in({','.join(small)})"} if small else {}
+    return {**chosen, NODE: f"!in({others})"} if others else chosen
 
 
 def without_a_place(runs: Iterable[Run], nodes: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -60,3 +64,10 @@ def without_a_place(runs: Iterable[Run], nodes: Iterable[Mapping[str, Any]]) -> 
 def kind_of(node: Mapping[str, Any]) -> str:
     """The type of a node's accelerator; empty where it has none or its cluster does not say."""
     return str(node.get("Labels", {}).get(LABEL, ""))
+
+
+def described(node: Mapping[str, Any]) -> str:
+    """A node in words: its name and what it has."""
+    held = node["Resources"]
+    gpus = f", {held['GPU']:.0f} GPU {kind_of(node)}".rstrip() if held.get("GPU") else ", no GPU"
+    return f"{node.get('NodeManagerHostname', 'a node')} with {held.get('CPU', 0):.0f} CPU{gpus}"

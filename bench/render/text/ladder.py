@@ -95,6 +95,9 @@ def _basis(ladder: Ladder) -> Iterator[str]:
     left_out = [called(model, ladder.scale) for model in ladder.left_out]
     if left_out:
         yield f"Not at every budget under one recipe and one set of versions: {', '.join(left_out)}."
+    if ladder.further:
+        further = ", ".join(called(model, ladder.scale) for model in ladder.further)
+        yield f"Not among the best {len(ladder.models)}, which are compared: {further}."
 
 
 def _score(value: Interval) -> str:

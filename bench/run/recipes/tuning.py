@@ -60,8 +60,13 @@ class Tuned(BaseModel):
 
     @property
     def best(self) -> TriedRecipe:
-        """The trial that was chosen."""
-        return max(self.trials, key=lambda trial: trial.score)
+        """The trial that was chosen; one whose runs all failed is never one."""
+        return max(self.trials, key=lambda trial: (trial.failed < len(trial.runs), trial.score))
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there is nothing to choose from."""
+        return all(trial.failed == len(trial.runs) for trial in self.trials)
 
 
 class Tuning(BaseModel):

@@ -1,0 +1,131 @@
+"""The nodes of a cluster as its driver sees them: which are there, what they hold, what they lack."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bench.errors import NotEnough, RequestError
+from bench.launch.cluster import placing, tasks
+from bench.launch.cluster.join import Target
+from bench.run.identity import Run
+
+#: Seconds that the check of all nodes may take.
+CHECK = 120.0
+#: Seconds between two looks at what is there.
+LOOK = 2.0
+#: Seconds that runs wait for a node that could hold them, where none is left.
+PATIENCE = 60.0
+
+
+class Nodes:
+    """Those that are alive, have the accelerator that was asked for, and have refused nothing."""
+
+    def __init__(self, ray: Any, target: Target, threads: int) -> None:
+        self.ray, self.target, self.threads = ray, target, threads
+        #: GPUs of a run.
+        self.gpus = 0
+        #: Node -> why it carries nothing out; it is given nothing more.
+        self.refusing: dict[str, str] = {}
+        self._seen: tuple[float, list[dict[str, Any]]] = (0.0, [])
+        self._homeless = 0.0
+
+    def check(self, runs: Sequence[Run]) -> dict[str, str]:
+        """Hold every node against what the runs need; the kind of machine that each node is.
+
+        Raises `NotEnough`, `RequestError`.
+        """
+        self.gpus = int(any(run.device == "cuda" for run in runs))
+        there = self.alive()
+        nodes = [each for each in there if self.fit_on(each)]
+        held = "; ".join(map(placing.described, there)) or "no node"
+        if not nodes:
+            wanted = "a GPU" if self.gpus else f"{self.threads} CPU cores"
+            raise NotEnough(f"--on {self.target.address}: no node has {wanted}; there: {held}")
+        if large := placing.without_a_place(runs, nodes):
+            raise NotEnough(f"--on {self.target.address}: no GPU holds {', '.join(large)}; there: {held}")
+        kinds = {tasks.needs_of(run): run for run in runs}.values()
+        texts = [run.model_dump_json() for run in kinds]
+        asked = [
+            self.ray.remote(tasks.lacks)
+            .options(num_cpus=0, max_retries=0, scheduling_strategy=self.only_on(each["NodeID"]))
+            .remote(texts)
+            for each in nodes
+        ]
+        try:
+            answers = self.ray.get(asked, timeout=CHECK)
+        except self.ray.exceptions.RayError as error:
+            text = str(error).strip().splitlines()[-1]
+            raise RequestError(
+                f"--on {self.target.address}: a node cannot run this program ({text[:200]})"
+            ) from None
+        faults = [f"node {name}: {'; '.join(lines)}" for name, lines, _ in answers if lines]
+        if faults:
+            raise RequestError(f"--on {self.target.address}: {' | '.join(faults)}")
+        return {
+            f"{name} {each['NodeID'][:6]}": machine
+            for each, (name, _, machine) in zip(nodes, answers, strict=True)
+        }
+
+    def places(self, small: Sequence[str] = (), under_way: bool = True) -> int:
+        """How many runs the nodes hold at once whose accelerators are not too `small`.
+
+        Raises `RequestError` where every node has refused, or none has been left for `PATIENCE` seconds to
+        runs of which none is `under_way`.
+        """
+        if time.monotonic() - self._seen[0] > LOOK:
+            self._seen = (time.monotonic(), self.alive())
+        nodes = self._seen[1]
+        if self.refusing and not nodes:
+            reasons = "; ".join(dict.fromkeys(self.refusing.values()))
+            raise RequestError(f"--on {self.target.address}: no node is left; {reasons}")
+        count = sum(self.fit_on(each) for each in nodes if placing.kind_of(each) not in small)
+        if count or under_way:
+            self._homeless = 0.0
+        elif not self._homeless:
+            self._homeless = time.monotonic()
+        elif time.monotonic() - self._homeless > PATIENCE:
+            raise RequestError(f"--on {self.target.address}: no node is left that holds the runs that wait")
+        return count
+
+    def alive(self) -> list[dict[str, Any]]:
+        """The nodes now. Raises `RequestError` where the cluster is gone."""
+        wanted = self.target.accelerator
+        with self.in_reach():
+            nodes = self.ray.nodes()
+        return [
+            each
+            for each in nodes
+            if each["Alive"]
+            and each["NodeID"] not in self.refusing
+            and (not wanted or placing.kind_of(each) == wanted)
+        ]
+
+    def refuse(self, id: str, reason: str) -> None:
+        """Give a node nothing more."""
+        self.refusing[id] = reason
+        self._seen = (0.0, [])
+
+    def fit_on(self, each: Mapping[str, Any]) -> int:
+        """How many runs a node holds at once."""
+        resources = each["Resources"]
+        fits = int(resources.get("CPU", 0) // self.threads)
+        return min(fits, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else fits
+
+    def only_on(self, id: str) -> Any:
+        """A task's place: this node and no other."""
+        return self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(id, soft=False)
+
+    @contextmanager
+    def in_reach(self) -> Iterator[None]:
+        """Raises `RequestError` for what Ray raises where the cluster is gone."""
+        try:
+            yield
+        except Exception as error:  # what a client raises depends on where it noticed
+            if not isinstance(error, ConnectionError) and not type(error).__module__.startswith("grpc"):
+                raise
+            raise RequestError(
+                f"--on {self.target.address}: the cluster is gone; the same command takes up what is missing"
+            ) from None
