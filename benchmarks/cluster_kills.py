@@ -83,7 +83,7 @@ def workers() -> list[psutil.Process]:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return any("_carry_out" in word for word in process.cmdline())
+        return any(word.startswith("ray::carry_out") for word in process.cmdline())
     except psutil.Error:
         return False
 
