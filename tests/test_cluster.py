@@ -486,6 +486,25 @@ def test_a_run_that_another_driver_has_in_its_hands_is_looked_at_again(tmp_path:
 
 
 @pytest.mark.slow
+def test_a_node_that_dies_while_it_is_checked_is_left_out() -> None:
+    """A cluster names a lost node as alive for some seconds more."""
+    import ray
+    from ray.cluster_utils import Cluster as Simulated
+
+    simulated = Simulated(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        lost, left = (simulated.add_node(num_cpus=1) for _ in range(2))
+        ray.init(simulated.address, log_to_driver=False, configure_logging=False)
+        cluster = Cluster(ray, Target("ray"), threads=1)
+        simulated.remove_node(lost, allow_graceful=False)
+        (checked,) = cluster.check([mini_run("gpt2")[0]])
+    finally:
+        ray.shutdown()
+        simulated.shutdown()
+    assert checked.endswith(left.node_id[:6])
+
+
+@pytest.mark.slow
 def test_a_run_that_needs_a_large_gpu_waits_for_one(tmp_path: Path) -> None:
     """Small runs go to either kind; a cluster of small GPUs alone is refused at once, by what it has."""
     import ray

@@ -54,20 +54,31 @@ class Nodes:
             .remote(texts)
             for each in nodes
         ]
+        answers = {
+            each["NodeID"][:6]: answer
+            for each, reference in zip(nodes, asked, strict=True)
+            if (answer := self._answer(reference))
+        }
+        if not answers:
+            raise RequestError(f"--on {self.target.address}: every node was lost while it was checked")
+        faults = [f"node {name}: {'; '.join(lines)}" for name, lines, _ in answers.values() if lines]
+        if faults:
+            raise RequestError(f"--on {self.target.address}: {' | '.join(faults)}")
+        return {f"{name} {id}": machine for id, (name, _, machine) in answers.items()}
+
+    def _answer(self, reference: Any) -> tuple[str, list[str], str] | None:
+        """What a node said of itself; none where it was lost. Raises `RequestError`."""
+        errors = self.ray.exceptions
         try:
-            answers = self.ray.get(asked, timeout=CHECK)
-        except self.ray.exceptions.RayError as error:
-            text = str(error).strip().splitlines()[-1]
+            answer: tuple[str, list[str], str] = self.ray.get(reference, timeout=CHECK)
+        except (errors.RayTaskError, errors.GetTimeoutError) as error:  # it lacks this program, or hangs
+            text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise RequestError(
                 f"--on {self.target.address}: a node cannot run this program ({text[:200]})"
             ) from None
-        faults = [f"node {name}: {'; '.join(lines)}" for name, lines, _ in answers if lines]
-        if faults:
-            raise RequestError(f"--on {self.target.address}: {' | '.join(faults)}")
-        return {
-            f"{name} {each['NodeID'][:6]}": machine
-            for each, (name, _, machine) in zip(nodes, answers, strict=True)
-        }
+        except errors.RayError:
+            return None
+        return answer
 
     def places(self, small: Sequence[str] = (), under_way: bool = True) -> int:
         """How many runs the nodes hold at once whose accelerators are not too `small`.
