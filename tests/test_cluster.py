@@ -485,6 +485,66 @@ def test_a_run_that_another_driver_has_in_its_hands_is_looked_at_again(tmp_path:
     assert [event["event"] for event in cluster.events(0)] == ["done", "exit", "busy", "exit"]
 
 
+def test_what_a_node_keeps_of_untuned_answers_lies_in_its_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not where the driver keeps them, on another machine."""
+    run, folder = mini_run("gpt2")
+    given = job(run.model_copy(update={"harness": harness()}), folder, tmp_path)
+    taken: list[Job] = []
+
+    def looked_at(job: Job, *rest: Any) -> dict[str, Any]:
+        taken.append(job)
+        return {"busy": True}
+
+    monkeypatch.setattr(node, "_run", looked_at)
+    given = given.model_copy(update={"untuned": "/elsewhere/.untuned"})
+    node.carry_out(given, b"{}", None, {}, lambda event: None)
+    assert taken[0].untuned == str(node.root() / "untuned")
+
+
+class Queue:
+    """Workers of which a run waits before it is placed; then it runs until it is killed."""
+
+    queues = True
+
+    def __init__(self, waits: float) -> None:
+        self.waits, self.events_left, self.killed = waits, [], 0.0
+        self.began = time.monotonic()
+
+    def capacity(self, jobs: int) -> int:
+        return 1
+
+    def takes(self, run: Run) -> bool:
+        return True
+
+    def warm(self, run: Run) -> None: ...
+
+    def submit(self, job: Job, environment: Any) -> None:
+        self.id, self.placed = job.run.id, False
+
+    def kill(self, id: str) -> None:
+        self.killed = time.monotonic() - self.began
+
+    def events(self, timeout: float) -> Iterator[dict[str, Any]]:
+        time.sleep(0.05)
+        if not self.placed and time.monotonic() - self.began > self.waits:
+            self.placed = True
+            yield {"id": self.id, "event": "placed", "node": "n"}
+        if self.killed:
+            yield {"id": self.id, "event": "exit", "status": -9}
+
+    def close(self) -> None: ...
+
+
+def test_a_time_limit_does_not_count_what_a_run_waits_for_a_node(tmp_path: Path) -> None:
+    queue, seen = Queue(waits=1.0), Seen()
+    settings = replace(ONE, time_limit=0.3)
+    (failure,) = drive([(make_run("gpt2"), None, tmp_path)], Ledger(tmp_path), settings, seen, queue)
+    assert "time limit" in failure.reason
+    assert queue.killed >= 1.3
+
+
 @pytest.mark.slow
 def test_a_node_that_dies_while_it_is_checked_is_left_out() -> None:
     """A cluster names a lost node as alive for some seconds more."""

@@ -113,6 +113,18 @@ def test_one_seed_says_that_training_noise_was_not_measured(tmp_path: Path) -> N
     assert "training noise not measured" in " ".join(ladder_text.terminal(ladder).split())
 
 
+def test_several_seeds_of_a_model_that_is_left_out_say_nothing_of_training_noise(tmp_path: Path) -> None:
+    ladder = ladder_of(climb(tmp_path, "gpt2", (0.1, 0.2), seeds=1), climb(tmp_path, "phi-1.5", (0.1,)))
+    assert not ladder.seeds
+
+
+def test_models_beyond_the_best_are_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.judge.effort.ladder.MOST", 1)
+    ladder = ladder_of(climb(tmp_path, "gpt2", (0.1, 0.2)), climb(tmp_path, "phi-1.5", (0.0, 0.1)))
+    assert (ladder.further, ladder.left_out) == (("phi-1.5",), ())
+    assert "Not among the best 1" in " ".join(ladder_text.terminal(ladder).split())
+
+
 @pytest.mark.parametrize("render", [markdown, terminal, page], ids=["markdown", "terminal", "page"])
 def test_every_report_has_the_ladder(crossed: Board, render: Any) -> None:
     text = " ".join(re.sub(r"\\", "", render(crossed)).split())

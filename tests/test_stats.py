@@ -25,6 +25,7 @@ from bench.stats import (
     sign_test,
     verdict,
 )
+from bench.stats.pivot import mean_squares, own_seed_part, pivot
 from benchmarks import calibration
 
 POOL = calibration.made_pool()
@@ -481,3 +482,16 @@ def test_few_changed_answers_are_no_proof(changed):
 def test_many_equal_changes_are_seen():
     """Ten answers of 200 that all lose the same are no chance."""
     assert compare(np.zeros(200), np.r_[np.full(10, -0.3), np.zeros(190)]).interval.high < 0
+
+
+def test_a_difference_by_own_seeds_is_less_cautious_than_a_mean_from_three_seeds_on() -> None:
+    """With two they are equally cautious."""
+    draw = np.random.default_rng(3)
+    for seeds, factor in ((2, 3.0), (3, 1.5), (5, 1.125)):
+        units = draw.normal(size=(seeds, 40)) + draw.normal(size=(seeds, 1))
+        between, rest = mean_squares(units)
+        part = own_seed_part(units, paired=True)
+        assert part.cautious == pytest.approx((factor * between - rest) / units.size)
+        assert (part.cautious == own_seed_part(units).cautious) is (seeds == 2)
+        alone = compare(np.zeros_like(units), units, draws=200).pivot
+        assert alone.freedom == pivot(units.mean(axis=0), part, 200, 0, 40).freedom

@@ -54,11 +54,11 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if find_spec("ray") is None:
         raise RequestError("--on: Ray is not installed; pip install 'bench-sft[cluster]'")
-    if (
-        target.address != "ray" and _has_token()
-    ):  # read when Ray is imported, which would take a token as asked
-        asked = asks_for_token(target.address)
-        os.environ.setdefault("RAY_AUTH_MODE", "token" if asked else "disabled")
+    if target.address != "ray":
+        _answers(target.address)
+        if _has_token():  # the mode is read when Ray is imported; left open, a token that is there is used
+            asked = asks_for_token(target.address)
+            os.environ.setdefault("RAY_AUTH_MODE", "token" if asked else "disabled")
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -76,7 +76,6 @@ def connect(target: Target, cpus: int, gpus: int = 0) -> Any:
                 **quiet,
             )
         else:
-            _answers(target.address)
             ray.init(target.address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, ray.exceptions.RayError) as error:
         text = " ".join(str(error).split())

@@ -83,13 +83,13 @@ class Nodes:
     def places(self, small: Sequence[str] = (), under_way: bool = True) -> int:
         """How many runs the nodes hold at once whose accelerators are not too `small`.
 
-        Raises `RequestError` where every node has refused, or none has been left for `PATIENCE` seconds to
-        runs of which none is `under_way`.
+        Where no run is `under_way`, raises `RequestError` if every node has refused, or none that holds the
+        runs has been left for `PATIENCE` seconds.
         """
         if time.monotonic() - self._seen[0] > LOOK:
             self._seen = (time.monotonic(), self.alive())
         nodes = self._seen[1]
-        if self.refusing and not nodes:
+        if self.refusing and not nodes and not under_way:
             reasons = "; ".join(dict.fromkeys(self.refusing.values()))
             raise RequestError(f"--on {self.target.address}: no node is left; {reasons}")
         count = sum(self.fit_on(each) for each in nodes if placing.kind_of(each) not in small)

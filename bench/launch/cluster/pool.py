@@ -84,7 +84,7 @@ class Cluster:
 
     def capacity(self, jobs: int) -> int:
         """How many runs the cluster holds at once; at most --jobs where that was given."""
-        count = self.nodes.places()
+        count = self.nodes.places(under_way=bool(self.tasks))
         return min(count, self.jobs or count)
 
     def takes(self, run: Run) -> bool:
@@ -111,7 +111,8 @@ class Cluster:
             lock.close()
             self.settled.append((job.run.id, "done"))
         else:
-            self.tasks[job.run.id] = _Task(job, self._start(job), lock)
+            with self.nodes.in_reach():
+                self.tasks[job.run.id] = _Task(job, self._start(job), lock)
 
     def kill(self, id: str) -> None:
         """End a run; its exit event follows."""
@@ -136,7 +137,8 @@ class Cluster:
                 self.tasks[event["id"]].node = event["node"]
             yield event
         for reference in over:
-            yield from self._ended(references[reference])
+            with self.nodes.in_reach():
+                yield from self._ended(references[reference])
 
     def close(self) -> None:
         """End what still runs, and the cluster if it was started for the occasion."""
